@@ -1,0 +1,181 @@
+/* ---- room task: queue and leases ---- */
+
+CREATE SEQUENCE payorder.task_kind_ids AS integer START 100;
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_kind_ids', '');
+CREATE SEQUENCE payorder.task_ids;
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_ids', '');
+CREATE SEQUENCE payorder.lease_tokens;
+SELECT pg_catalog.pg_extension_config_dump('payorder.lease_tokens', '');
+
+CREATE TABLE payorder.task_kinds (
+    id integer PRIMARY KEY,
+    kind text COLLATE "C" NOT NULL,
+    worked_by text COLLATE "C" NOT NULL DEFAULT 'client'
+        CHECK (worked_by IN ('client', 'kernel', 'person')),
+    money_out boolean NOT NULL DEFAULT false,
+    handler text,
+    lease interval NOT NULL DEFAULT '1 minute',
+    max_attempts integer NOT NULL DEFAULT 20 CHECK (max_attempts > 0),
+    backoff_base interval NOT NULL DEFAULT '1 second',
+    backoff_max interval NOT NULL DEFAULT '1 hour',
+    backoff_list interval[]
+);
+COMMENT ON TABLE payorder.task_kinds IS
+'kinds of tasks; ids below 100 are the kernel''s; of two rows of one kind the higher id counts';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_kinds', 'WHERE id >= 100');
+CREATE UNIQUE INDEX task_kinds_kind ON payorder.task_kinds (kind, (id >= 100));
+
+INSERT INTO payorder.task_kinds (id, kind, worked_by, money_out, max_attempts, backoff_list) VALUES
+    (1, 'query_payment', 'client', false, 12, NULL),
+    (2, 'close_payment', 'client', false, 20, NULL),
+    (3, 'refund', 'client', true, 20, NULL),
+    (4, 'query_refund', 'client', false, 11, '{1 min,10 min,1 hour,6 hours,1 day,1 day,1 day,1 day,1 day,1 day,1 day}'),
+    (5, 'return', 'client', false, 20, NULL),
+    (6, 'refund_all', 'kernel', false, 20, NULL),
+    (7, 'review', 'person', false, 1, NULL);
+
+CREATE TABLE payorder.tasks (
+    id bigint PRIMARY KEY DEFAULT pg_catalog.nextval('payorder.task_ids'),
+    kind text COLLATE "C" NOT NULL,
+    order_no text COLLATE "C",
+    gateway text COLLATE "C",
+    idempotency_key text COLLATE "C",
+    dedup_key text COLLATE "C",
+    payload json NOT NULL,
+    not_after timestamptz,
+    trace text,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE payorder.tasks IS
+'bodies of tasks, immutable; where a task is: task_ready, task_leases, task_dead or task_finished';
+SELECT pg_catalog.pg_extension_config_dump('payorder.tasks', '');
+CREATE INDEX tasks_order ON payorder.tasks (order_no) WHERE order_no IS NOT NULL;
+
+CREATE TABLE payorder.task_ready (
+    task_id bigint PRIMARY KEY,
+    run_at timestamptz NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    gateway text COLLATE "C",
+    attempts integer NOT NULL DEFAULT 0,
+    first_tried_at timestamptz,
+    error text
+);
+COMMENT ON TABLE payorder.task_ready IS
+'tasks that wait for their time and a worker; run_at infinity: for a person';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_ready', '');
+CREATE INDEX task_ready_run_at ON payorder.task_ready (run_at, task_id);
+
+CREATE TABLE payorder.task_leases (
+    task_id bigint PRIMARY KEY,
+    token bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    gateway text COLLATE "C",
+    worker text NOT NULL,
+    attempts integer NOT NULL,
+    first_tried_at timestamptz NOT NULL,
+    leased_at timestamptz NOT NULL,
+    leased_until timestamptz NOT NULL
+);
+COMMENT ON TABLE payorder.task_leases IS
+'tasks that a worker holds until leased_until; token proves it';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_leases', '');
+CREATE INDEX task_leases_until ON payorder.task_leases (leased_until);
+
+CREATE TABLE payorder.task_dead (
+    task_id bigint PRIMARY KEY,
+    kind text COLLATE "C" NOT NULL,
+    gateway text COLLATE "C",
+    attempts integer NOT NULL,
+    first_tried_at timestamptz,
+    error text,
+    died_at timestamptz NOT NULL
+);
+COMMENT ON TABLE payorder.task_dead IS
+'tasks given up; retry_dead() brings them back, cancel_task() ends them';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_dead', '');
+
+CREATE TABLE payorder.task_finished (
+    task_id bigint PRIMARY KEY,
+    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('done', 'cancelled')),
+    attempts integer NOT NULL,
+    result json,
+    finished_at timestamptz NOT NULL
+);
+COMMENT ON TABLE payorder.task_finished IS 'tasks that ended done or cancelled, with their result';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_finished', '');
+
+CREATE TABLE payorder.task_keys (
+    dedup_key text COLLATE "C" PRIMARY KEY,
+    task_id bigint NOT NULL
+);
+COMMENT ON TABLE payorder.task_keys IS 'dedup keys of ready and leased tasks: one open task per key';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_keys', '');
+
+CREATE TYPE payorder.task_info AS (
+    task bigint,
+    token bigint,
+    kind text,
+    order_no text,
+    gateway text,
+    adapter text,
+    merchant_id text,
+    idempotency_key text,
+    attempt integer,
+    first_tried_at timestamptz,
+    not_after timestamptz,
+    leased_until timestamptz,
+    trace text,
+    payload json
+);
+
+CREATE FUNCTION payorder.define_task_kind(
+    kind text,
+    lease interval DEFAULT '1 minute',
+    max_attempts integer DEFAULT 20,
+    backoff_base interval DEFAULT '1 second',
+    backoff_max interval DEFAULT '1 hour',
+    backoff_list interval[] DEFAULT NULL,
+    handler text DEFAULT NULL)
+    RETURNS void
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_define_task_kind';
+COMMENT ON FUNCTION payorder.define_task_kind(text, interval, integer, interval, interval, interval[], text) IS
+'defines a kind of task, or the timing of a kernel kind: lease, attempts, and the pause after the n-th failure: least(backoff_max, backoff_base * 2^(n-1)) * random(0.5 .. 1), or the n-th of backoff_list. Errors: 22023 bad value; 0A000 handler (SQL handlers come later).';
+
+CREATE FUNCTION payorder.enqueue(
+    kind text,
+    order_no text DEFAULT NULL,
+    payload json DEFAULT '{}',
+    run_at timestamptz DEFAULT NULL,
+    dedup_key text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_enqueue';
+COMMENT ON FUNCTION payorder.enqueue(text, text, json, timestamptz, text) IS
+'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, 42501 a kind of the kernel.';
+
+CREATE FUNCTION payorder.claim(
+    kinds text[] DEFAULT NULL,
+    max_tasks integer DEFAULT 1,
+    lease interval DEFAULT NULL,
+    worker text DEFAULT NULL,
+    gateways text[] DEFAULT NULL)
+    RETURNS SETOF payorder.task_info
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_claim';
+COMMENT ON FUNCTION payorder.claim(text[], integer, interval, text, text[]) IS
+'leases up to max_tasks ready tasks, oldest first, of the given kinds and gateways (NULL: all) for lease (NULL: the kind''s own); tasks of paused gateways are passed over. Commit before the outside call. Errors: 22023 bad value.';
+
+CREATE FUNCTION payorder.heartbeat(task bigint, token bigint, lease interval DEFAULT NULL)
+    RETURNS timestamptz
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_heartbeat';
+COMMENT ON FUNCTION payorder.heartbeat(bigint, bigint, interval) IS
+'prolongs a lease to now + lease (NULL: the kind''s own) and returns its new end. Errors: PO008 the lease is lost.';
+
+CREATE FUNCTION payorder.retry_dead(task bigint, actor text, reason text)
+    RETURNS void
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_retry_dead';
+COMMENT ON FUNCTION payorder.retry_dead(bigint, text, text) IS
+'makes a dead task ready again, with all its attempts, its idempotency key and first_tried_at kept. Errors: 22023 not a dead task, or its dedup key is taken by a newer one.';

@@ -1,0 +1,145 @@
+/* ---- room gateway: merchant accounts and their settings ---- */
+
+CREATE TABLE payorder.currencies (
+    currency char(3) COLLATE "C" PRIMARY KEY CHECK (currency ~ '^[A-Z]{3}$'),
+    exponent smallint NOT NULL CHECK (exponent BETWEEN 0 AND 4),
+    builtin boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE payorder.currencies IS
+'ISO 4217 codes with the number of decimals of their minor unit';
+SELECT pg_catalog.pg_extension_config_dump('payorder.currencies', 'WHERE NOT builtin');
+
+INSERT INTO payorder.currencies (currency, exponent, builtin)
+SELECT code, 2, true FROM pg_catalog.unnest(pg_catalog.string_to_array(
+    'AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VES WST XCD YER ZAR ZMW', ' ')) AS code
+UNION ALL
+SELECT code, 0, true FROM pg_catalog.unnest(pg_catalog.string_to_array(
+    'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF', ' ')) AS code
+UNION ALL
+SELECT code, 3, true FROM pg_catalog.unnest(pg_catalog.string_to_array(
+    'BHD IQD JOD KWD LYD OMR TND', ' ')) AS code;
+
+CREATE TABLE payorder.gateways (
+    gateway text COLLATE "C" PRIMARY KEY CHECK (gateway ~ '^[a-z][a-z0-9_-]{0,62}$'),
+    adapter text COLLATE "C" NOT NULL,
+    merchant_id text COLLATE "C" NOT NULL,
+    app_scope text COLLATE "C" NOT NULL DEFAULT '',
+    enabled boolean NOT NULL DEFAULT true,
+    paused boolean NOT NULL DEFAULT false,
+    draining boolean NOT NULL DEFAULT false,
+    paused_at timestamptz,
+    paused_by text,
+    paused_reason text,
+    pay_id_pattern text,
+    capture_mode text COLLATE "C" CHECK (capture_mode IN ('auto', 'manual')),
+    return_delay interval NOT NULL DEFAULT '10 minutes' CHECK (return_delay >= '0'),
+    auto_return_per_hour integer NOT NULL DEFAULT 20 CHECK (auto_return_per_hour >= 0),
+    auto_return_amount_per_hour bigint CHECK (auto_return_amount_per_hour >= 0),
+    idempotency_window interval CHECK (idempotency_window > '0'),
+    time_window interval NOT NULL DEFAULT '5 minutes' CHECK (time_window > '0'),
+    failed_is_final boolean NOT NULL DEFAULT true,
+    parallel_attempts boolean NOT NULL DEFAULT false,
+    require_attempt boolean NOT NULL DEFAULT false,
+    exponents jsonb NOT NULL DEFAULT '{}',
+    builtin boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    UNIQUE (adapter, merchant_id, app_scope)
+);
+COMMENT ON TABLE payorder.gateways IS
+'one merchant account at one payment channel each; name, adapter, merchant and scope never change';
+COMMENT ON COLUMN payorder.gateways.auto_return_amount_per_hour IS
+'limit of automatic returns per hour and currency, in minor units; NULL: no limit by amount';
+SELECT pg_catalog.pg_extension_config_dump('payorder.gateways', 'WHERE NOT builtin');
+
+INSERT INTO payorder.gateways (gateway, adapter, merchant_id, builtin)
+VALUES ('none', 'none', '', true);
+
+CREATE FUNCTION payorder.add_gateway(
+    gateway text,
+    adapter text,
+    merchant_id text,
+    app_scope text DEFAULT '',
+    settings jsonb DEFAULT '{}')
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF gateway IS NULL OR gateway !~ '^[a-z][a-z0-9_-]{0,62}$' OR gateway = 'none' THEN
+        RAISE EXCEPTION 'invalid gateway name'
+            USING ERRCODE = 'PO010',
+                  HINT = 'A name is 1 to 63 lower-case letters, digits, "_" or "-", and not "none".';
+    END IF;
+    IF adapter IS DISTINCT FROM 'generic' THEN
+        RAISE EXCEPTION 'unknown adapter'
+            USING ERRCODE = 'PO010',
+                  HINT = 'The adapter "generic" takes messages that the caller has verified.';
+    END IF;
+    IF merchant_id IS NULL OR app_scope IS NULL OR length(merchant_id) NOT BETWEEN 1 AND 128
+        OR length(app_scope) > 128 THEN
+        RAISE EXCEPTION 'merchant_id and app_scope must be given, up to 128 characters'
+            USING ERRCODE = 'PO010', HINT = 'Give the account''s id at the gateway.';
+    END IF;
+    BEGIN
+        INSERT INTO payorder.gateways (gateway, adapter, merchant_id, app_scope)
+        VALUES (add_gateway.gateway, add_gateway.adapter, add_gateway.merchant_id, add_gateway.app_scope);
+    EXCEPTION WHEN unique_violation THEN
+        RAISE EXCEPTION 'a gateway of this name or merchant account exists already'
+            USING ERRCODE = 'PO010',
+                  HINT = 'One merchant account is one gateway; see payorder.gateways.';
+    END;
+    PERFORM payorder.alter_gateway(gateway, settings);
+END
+$$;
+COMMENT ON FUNCTION payorder.add_gateway(text, text, text, text, jsonb) IS
+'adds a merchant account: its name here, its adapter, its merchant id and app scope at the gateway, and settings as in alter_gateway(). Errors: PO010.';
+
+CREATE FUNCTION payorder.alter_gateway(gateway text, settings jsonb)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    unknown text;
+    merged payorder.gateways;
+    old payorder.gateways;
+    changeable CONSTANT text[] := '{enabled,pay_id_pattern,capture_mode,return_delay,auto_return_per_hour,auto_return_amount_per_hour,idempotency_window,time_window,failed_is_final,parallel_attempts,require_attempt,exponents}';
+BEGIN
+    IF settings IS NULL OR jsonb_typeof(settings) <> 'object' THEN
+        RAISE EXCEPTION 'settings must be a JSON object'
+            USING ERRCODE = '22023', HINT = 'Give {"setting": value, …}.';
+    END IF;
+    SELECT g.* INTO old FROM payorder.gateways g WHERE g.gateway = alter_gateway.gateway AND NOT g.builtin FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
+            USING ERRCODE = 'PO010', HINT = 'See payorder.gateways; the gateway "none" can''t be changed.';
+    END IF;
+    SELECT k INTO unknown FROM jsonb_object_keys(settings) AS k WHERE k <> ALL (changeable) ORDER BY k LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'unknown gateway setting "%"', left(unknown, 63)
+            USING ERRCODE = '22023', HINT = 'Settings are: ' || array_to_string(changeable, ', ') || '.';
+    END IF;
+    merged := jsonb_populate_record(old, settings);
+    IF merged.pay_id_pattern IS NOT NULL THEN
+        PERFORM '' ~ merged.pay_id_pattern;
+    END IF;
+    IF merged.idempotency_window > '366 days' OR merged.return_delay > '366 days' OR merged.time_window > '366 days' THEN
+        RAISE EXCEPTION 'an interval is longer than 366 days'
+            USING ERRCODE = '22023', HINT = 'Intervals are positive and at most 366 days.';
+    END IF;
+    UPDATE payorder.gateways g SET
+        enabled = merged.enabled,
+        pay_id_pattern = merged.pay_id_pattern,
+        capture_mode = merged.capture_mode,
+        return_delay = merged.return_delay,
+        auto_return_per_hour = merged.auto_return_per_hour,
+        auto_return_amount_per_hour = merged.auto_return_amount_per_hour,
+        idempotency_window = merged.idempotency_window,
+        time_window = merged.time_window,
+        failed_is_final = merged.failed_is_final,
+        parallel_attempts = merged.parallel_attempts,
+        require_attempt = merged.require_attempt,
+        exponents = merged.exponents
+    WHERE g.gateway = alter_gateway.gateway;
+END
+$$;
+COMMENT ON FUNCTION payorder.alter_gateway(text, jsonb) IS
+'changes settings of a gateway, given as {"setting": value}; a disabled one refuses begin_payment(), never a callback. Errors: PO010 no such gateway, 22023 unknown or bad setting.';

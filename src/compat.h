@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		What differs between the server's versions, and nothing else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_COMPAT_H
+#define PAYORDER_COMPAT_H
+
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+
+#if PG_VERSION_NUM < 150000
+#error "payorder needs PostgreSQL 15 or newer"
+#endif
+
+/* JSON semantic actions return a result since 16. */
+#if PG_VERSION_NUM >= 160000
+typedef JsonParseErrorType JsonActionResult;
+#define JSON_ACTION_DONE		return JSON_SUCCESS
+#else
+typedef void JsonActionResult;
+#define JSON_ACTION_DONE		return
+#endif
+
+/* The lexer may live on the caller's stack since 17. */
+#if PG_VERSION_NUM >= 170000
+#define payorder_json_lexer(text, length) \
+	makeJsonLexContextCstringLen(NULL, (text), (length), GetDatabaseEncoding(), true)
+#else
+#define payorder_json_lexer(text, length) \
+	makeJsonLexContextCstringLen((text), (length), GetDatabaseEncoding(), true)
+#endif
+
+/* An index scan can be instrumented since 18. */
+#if PG_VERSION_NUM >= 180000
+#define payorder_index_beginscan(heap, index, snapshot) \
+	index_beginscan((heap), (index), (snapshot), NULL, 1, 0)
+#else
+#define payorder_index_beginscan(heap, index, snapshot) \
+	index_beginscan((heap), (index), (snapshot), 1, 0)
+#endif
+
+#endif							/* PAYORDER_COMPAT_H */

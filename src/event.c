@@ -1,0 +1,327 @@
+/*-------------------------------------------------------------------------
+ *
+ * event.c
+ *		The append-only log: appending, and the hash chain of an order.
+ *
+ * Each order's events are numbered without a gap and chained: a hash covers
+ * the hash before it and all fields that say what happened.  The caller holds
+ * the order's row lock, so nobody else appends to the same chain.  Events
+ * about money that has no order name the payment and have no chain.
+ *
+ * The log is a ring of 64 partitions by the month of the order's creation.
+ * Statements name the partition itself: a plan for the parent would lock all
+ * 64 of them at each run.
+ *
+ * What is hashed (version 1): the byte 1; the hash before (32 zero bytes for
+ * the first); then order_no, seq, event, from_state, to_state, actor, source,
+ * reason, SHA-256 of payload, request_id, trace, gateway, txn_id and at.  A
+ * field that is NULL is the byte 0; else the byte 1, the length in 4 bytes,
+ * and the bytes.  Texts are in UTF-8, integers in 8 bytes, times are
+ * microseconds since 2000-01-01 UTC; all big-endian.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "crypto.h"
+#include "errors.h"
+#include "event.h"
+#include "guc.h"
+#include "relation.h"
+
+#define RING_SLOTS			64
+#define HASH_VERSION		1
+#define LONGEST_TRACE		256
+
+static Statement last_event[RING_SLOTS];
+static Statement insert_event[RING_SLOTS];
+static Statement last_change[RING_SLOTS];
+static Statement chain[RING_SLOTS];
+
+static const char last_event_sql[] =
+	"SELECT seq, hash FROM payorder.events_%02d"
+	" WHERE slot = %d AND order_no = $1 ORDER BY seq DESC LIMIT 1";
+static const char insert_event_sql[] =
+	"INSERT INTO payorder.events_%02d (slot, order_no, seq, gateway, txn_id,"
+	" event, from_state, to_state, actor, source, reason, payload,"
+	" request_id, trace, at, hash)"
+	" VALUES (%d, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+	" $14, $15)";
+static const char last_change_sql[] =
+	"SELECT seq FROM payorder.events_%02d"
+	" WHERE slot = %d AND order_no = $1"
+	" AND from_state IS DISTINCT FROM to_state ORDER BY seq DESC LIMIT 1";
+static const char chain_sql[] =
+	"SELECT seq, event, from_state, to_state, actor, source, reason,"
+	" payload, request_id, trace, gateway, txn_id, at, hash"
+	" FROM payorder.events_%02d WHERE slot = %d AND order_no = $1 ORDER BY seq";
+
+static Statement order_created_at = {
+	"SELECT created_at FROM payorder.orders WHERE order_no = $1",
+	"t"
+};
+
+PG_FUNCTION_INFO_V1(payorder_verify_events);
+
+/* The statement of one partition, made from its template when first used. */
+static Statement *
+for_slot(Statement *statements, const char *template, const char *arguments,
+		 int slot)
+{
+	Statement  *statement = &statements[slot];
+
+	if (statement->sql == NULL)
+	{
+		char		sql[1024];
+
+		snprintf(sql, sizeof(sql), template, slot, slot);
+		statement->sql = MemoryContextStrdup(TopMemoryContext, sql);
+		statement->arguments = arguments;
+	}
+	return statement;
+}
+
+/* (12 * year + month) mod 64 of an instant in UTC. */
+int
+payorder_event_slot(TimestampTz created_at)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(created_at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	return (12 * tm.tm_year + tm.tm_mon) & (RING_SLOTS - 1);
+}
+
+static void
+add_bytes(StringInfo buffer, const void *bytes, int length)
+{
+	uint32		size = pg_hton32((uint32) length);
+
+	appendStringInfoChar(buffer, 1);
+	appendBinaryStringInfo(buffer, (char *) &size, sizeof(size));
+	appendBinaryStringInfo(buffer, bytes, length);
+}
+
+static void
+add_integer(StringInfo buffer, int64 number)
+{
+	uint64		bytes = pg_hton64((uint64) number);
+
+	add_bytes(buffer, &bytes, sizeof(bytes));
+}
+
+static void
+add_text(StringInfo buffer, const char *text)
+{
+	char	   *utf8;
+
+	if (text == NULL)
+	{
+		appendStringInfoChar(buffer, 0);
+		return;
+	}
+	utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	add_bytes(buffer, utf8, strlen(utf8));
+}
+
+static void
+add_digest(StringInfo buffer, const char *text)
+{
+	uint8		digest[SHA256_BYTES];
+	char	   *utf8;
+
+	if (text == NULL)
+	{
+		appendStringInfoChar(buffer, 0);
+		return;
+	}
+	utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	payorder_sha256(utf8, strlen(utf8), digest);
+	add_bytes(buffer, digest, SHA256_BYTES);
+}
+
+static bytea *
+chain_hash(const uint8 *before, const char *order_no, int seq,
+		   const Event *event, const char *trace)
+{
+	bytea	   *hash = palloc(VARHDRSZ + SHA256_BYTES);
+	StringInfoData buffer;
+
+	initStringInfo(&buffer);
+	appendStringInfoChar(&buffer, HASH_VERSION);
+	appendBinaryStringInfo(&buffer, (const char *) before, SHA256_BYTES);
+	add_text(&buffer, order_no);
+	add_integer(&buffer, seq);
+	add_text(&buffer, event->event);
+	add_text(&buffer, event->from_state);
+	add_text(&buffer, event->to_state);
+	add_text(&buffer, event->cause.actor);
+	add_text(&buffer, event->cause.source);
+	add_text(&buffer, event->cause.reason);
+	add_digest(&buffer, event->cause.payload);
+	add_text(&buffer, event->cause.request_id);
+	add_text(&buffer, trace);
+	add_text(&buffer, event->gateway);
+	add_text(&buffer, event->txn_id);
+	add_integer(&buffer, event->at);
+	payorder_sha256(buffer.data, buffer.len, (uint8 *) VARDATA(hash));
+	SET_VARSIZE(hash, VARHDRSZ + SHA256_BYTES);
+	pfree(buffer.data);
+	return hash;
+}
+
+static const char *
+current_trace(void)
+{
+	const char *trace = payorder_trace;
+
+	if (trace == NULL || trace[0] == '\0')
+		return NULL;
+	return pnstrdup(trace, pg_mbcliplen(trace, strlen(trace), LONGEST_TRACE));
+}
+
+static void
+insert(int slot, const char *order_no, const int64 *seq, const Event *event,
+	   const char *trace, bytea *hash)
+{
+	payorder_execute(for_slot(insert_event, insert_event_sql,
+							  "tLttttttttjttzy", slot),
+					 order_no, seq, event->gateway, event->txn_id,
+					 event->event, event->from_state, event->to_state,
+					 event->cause.actor, event->cause.source,
+					 event->cause.reason, event->cause.payload,
+					 event->cause.request_id, trace, event->at, hash);
+}
+
+/*
+ * Appends an event to an order's chain and returns its number.  The order's
+ * row is locked by this transaction.
+ */
+int
+payorder_event_append(const char *order_no, TimestampTz created_at,
+					  const Event *event)
+{
+	int			slot = payorder_event_slot(created_at);
+	Rows	   *rows = payorder_query(for_slot(last_event, last_event_sql,
+											   "t", slot), order_no);
+	uint8		before[SHA256_BYTES] = {0};
+	const char *trace = current_trace();
+	int64		seq = 1;
+
+	if (rows->count > 0)
+	{
+		Reader		reader = payorder_row(rows, 0);
+
+		seq = payorder_read_number(&reader) + 1;
+		memcpy(before, VARDATA(payorder_read_bytes(&reader)), SHA256_BYTES);
+	}
+	insert(slot, order_no, &seq, event, trace,
+		   chain_hash(before, order_no, seq, event, trace));
+	return seq;
+}
+
+/* Appends an event about a payment that has no order. */
+void
+payorder_event_append_payment(TimestampTz received_at, const Event *event)
+{
+	insert(payorder_event_slot(received_at), NULL, NULL, event,
+		   current_trace(), NULL);
+}
+
+/* The number of the event by which an order came into its present state. */
+int
+payorder_last_state_change(const char *order_no, TimestampTz created_at)
+{
+	Rows	   *rows = payorder_query(for_slot(last_change, last_change_sql,
+											   "t",
+											   payorder_event_slot(created_at)),
+									  order_no);
+
+	return rows->count == 0 ? 0 : rows->cells[0].number;
+}
+
+/*
+ * Compares one stored event with the chain; what is wrong, or NULL.  "before"
+ * becomes the stored hash.
+ */
+static const char *
+check_link(Reader *reader, const char *order_no, int expected_seq,
+		   uint8 before[SHA256_BYTES])
+{
+	Event		event = {0};
+	int			seq = payorder_read_number(reader);
+	const char *trace;
+	bytea	   *stored;
+	bytea	   *computed;
+
+	event.event = payorder_read_text(reader);
+	event.from_state = payorder_read_text(reader);
+	event.to_state = payorder_read_text(reader);
+	event.cause.actor = payorder_read_text(reader);
+	event.cause.source = payorder_read_text(reader);
+	event.cause.reason = payorder_read_text(reader);
+	event.cause.payload = payorder_read_text(reader);
+	event.cause.request_id = payorder_read_text(reader);
+	trace = payorder_read_text(reader);
+	event.gateway = payorder_read_text(reader);
+	event.txn_id = payorder_read_text(reader);
+	event.at = payorder_read_time(reader);
+	stored = payorder_read_bytes(reader);
+	if (seq != expected_seq)
+		return "event is missing";
+	if (stored == NULL || VARSIZE(stored) != VARHDRSZ + SHA256_BYTES)
+		return "hash is missing";
+	computed = chain_hash(before, order_no, seq, &event, trace);
+	if (memcmp(VARDATA(stored), VARDATA(computed), SHA256_BYTES) != 0)
+		return "event does not match its hash";
+	memcpy(before, VARDATA(stored), SHA256_BYTES);
+	return NULL;
+}
+
+Datum
+payorder_verify_events(PG_FUNCTION_ARGS)
+{
+	char	   *order_no = payorder_required_text(fcinfo, 0, "order_no");
+	Rows	   *rows = payorder_query(&order_created_at, order_no);
+	uint8		before[SHA256_BYTES] = {0};
+	const char *problem = NULL;
+	Datum		values[5];
+	bool		nulls[5] = {0};
+	int			checked = 0;
+
+	if (rows->count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_NO_SUCH_ORDER),
+				 errmsg("no order \"%s\"", order_no),
+				 errhint("Check the order number.")));
+	rows = payorder_query(for_slot(chain, chain_sql, "t",
+								   payorder_event_slot(rows->cells[0].time)),
+						  order_no);
+	if (rows->count == 0)
+		problem = "event is missing";
+	while (problem == NULL && checked < rows->count)
+	{
+		Reader		reader = payorder_row(rows, checked);
+
+		checked++;
+		problem = check_link(&reader, order_no, checked, before);
+	}
+	values[0] = CStringGetTextDatum(order_no);
+	values[1] = Int32GetDatum(rows->count);
+	values[2] = BoolGetDatum(problem == NULL);
+	values[3] = Int32GetDatum(Max(checked, 1));
+	nulls[3] = problem == NULL;
+	values[4] = problem == NULL ? (Datum) 0 : CStringGetTextDatum(problem);
+	nulls[4] = problem == NULL;
+	PG_RETURN_DATUM(payorder_composite(fcinfo, values, nulls));
+}

@@ -1,0 +1,43 @@
+/*-------------------------------------------------------------------------
+ *
+ * event.h
+ *		The append-only log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_EVENT_H
+#define PAYORDER_EVENT_H
+
+#include "utils/timestamp.h"
+
+/* Who does something, why, and as the consequence of what kind of call. */
+typedef struct Cause
+{
+	const char *actor;
+	const char *source;
+	const char *reason;			/* NULL: none */
+	const char *payload;		/* json, NULL: none */
+	const char *request_id;		/* NULL: none */
+} Cause;
+
+typedef struct Event
+{
+	const char *event;
+	const char *from_state;
+	const char *to_state;
+	const char *gateway;		/* the payment that it is about, NULL: none */
+	const char *txn_id;
+	Cause		cause;
+	TimestampTz at;
+} Event;
+
+extern int	payorder_event_append(const char *order_no,
+								  TimestampTz order_created_at,
+								  const Event *event);
+extern void payorder_event_append_payment(TimestampTz received_at,
+										  const Event *event);
+extern int	payorder_event_slot(TimestampTz created_at);
+extern int	payorder_last_state_change(const char *order_no,
+									   TimestampTz order_created_at);
+
+#endif							/* PAYORDER_EVENT_H */

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *		Settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_GUC_H
+#define PAYORDER_GUC_H
+
+extern int	payorder_lock_wait;
+extern int	payorder_park_alert;
+extern int	payorder_park_limit;
+extern int	payorder_poll_interval;
+extern int	payorder_full_sweep_interval;
+extern bool payorder_store_body;
+extern char *payorder_databases;
+extern char *payorder_trace;
+
+extern void payorder_define_settings(void);
+
+#endif							/* PAYORDER_GUC_H */

@@ -1,0 +1,210 @@
+/*-------------------------------------------------------------------------
+ *
+ * json.c
+ *		A strict JSON document as a tree, built by the server's own parser.
+ *
+ * jsonb drops all but the last of two equal keys and a cast rounds; where
+ * money and definitions are read, a key that is there twice is refused and
+ * numbers stay as they were written.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/json.h"
+#include "utils/jsonfuncs.h"
+
+#include "compat.h"
+#include "json.h"
+
+typedef struct Builder
+{
+	JsonNode   *root;
+	JsonNode   *open;			/* the container that is being read */
+	char	   *name;			/* of the member that comes next */
+	int			sqlstate;
+	const char *what;
+} Builder;
+
+static JsonNode *
+add_node(Builder *builder, JsonKind kind)
+{
+	JsonNode   *node = palloc0(sizeof(JsonNode));
+
+	node->kind = kind;
+	node->parent = builder->open;
+	node->name = builder->name;
+	builder->name = NULL;
+	if (builder->open == NULL)
+		builder->root = node;
+	else if (builder->open->last == NULL)
+		builder->open->first = builder->open->last = node;
+	else
+	{
+		builder->open->last->next = node;
+		builder->open->last = node;
+	}
+	return node;
+}
+
+static JsonActionResult
+object_start(void *state)
+{
+	Builder    *builder = state;
+
+	builder->open = add_node(builder, JSON_OBJECT);
+	JSON_ACTION_DONE;
+}
+
+static JsonActionResult
+array_start(void *state)
+{
+	Builder    *builder = state;
+
+	builder->open = add_node(builder, JSON_ARRAY);
+	JSON_ACTION_DONE;
+}
+
+static JsonActionResult
+container_end(void *state)
+{
+	Builder    *builder = state;
+
+	builder->open = builder->open->parent;
+	JSON_ACTION_DONE;
+}
+
+static JsonActionResult
+member_start(void *state, char *name, bool isnull)
+{
+	Builder    *builder = state;
+
+	if (payorder_json_member(builder->open, name) != NULL)
+		ereport(ERROR,
+				(errcode(builder->sqlstate),
+				 errmsg("%s has a key that is there twice", builder->what),
+				 errdetail("The key is \"%.63s\".", name),
+				 errhint("Give each key once.")));
+	builder->name = pstrdup(name);
+	JSON_ACTION_DONE;
+}
+
+static JsonActionResult
+scalar(void *state, char *token, JsonTokenType type)
+{
+	Builder    *builder = state;
+	JsonKind	kind = JSON_NULL;
+
+	if (type == JSON_TOKEN_STRING)
+		kind = JSON_STRING;
+	else if (type == JSON_TOKEN_NUMBER)
+		kind = JSON_NUMBER;
+	else if (type == JSON_TOKEN_TRUE || type == JSON_TOKEN_FALSE)
+		kind = JSON_BOOLEAN;
+	add_node(builder, kind)->text = pstrdup(token);
+	JSON_ACTION_DONE;
+}
+
+/*
+ * Parses a document; a key that is there twice is an error with the given
+ * SQLSTATE, in which "what" names the document.
+ */
+JsonNode *
+payorder_json_parse(const char *text, int sqlstate, const char *what)
+{
+	Builder		builder = {.sqlstate = sqlstate,.what = what};
+	JsonSemAction actions = {0};
+
+	actions.semstate = &builder;
+	actions.object_start = object_start;
+	actions.object_end = container_end;
+	actions.array_start = array_start;
+	actions.array_end = container_end;
+	actions.object_field_start = member_start;
+	actions.scalar = scalar;
+	pg_parse_json_or_ereport(payorder_json_lexer(pstrdup(text), strlen(text)),
+							 &actions);
+	return builder.root;
+}
+
+/* The member of an object, NULL if there is none or it is no object. */
+JsonNode *
+payorder_json_member(const JsonNode *object, const char *name)
+{
+	if (object == NULL || object->kind != JSON_OBJECT)
+		return NULL;
+	for (JsonNode *node = object->first; node != NULL; node = node->next)
+	{
+		if (strcmp(node->name, name) == 0)
+			return node;
+	}
+	return NULL;
+}
+
+bool
+payorder_json_is_true(const JsonNode *object, const char *name)
+{
+	JsonNode   *node = payorder_json_member(object, name);
+
+	return node != NULL && node->kind == JSON_BOOLEAN &&
+		strcmp(node->text, "true") == 0;
+}
+
+/*
+ * A JSON number as bigint, false unless it is written as a plain integer that
+ * fits: 100.5, 1e2 and "100" are not, so that nothing is ever rounded.
+ */
+bool
+payorder_json_bigint(const JsonNode *number, int64 *result)
+{
+	char	   *end;
+
+	if (number == NULL || number->kind != JSON_NUMBER ||
+		strspn(number->text, "-0123456789") != strlen(number->text))
+		return false;
+	errno = 0;
+	*result = strtoi64(number->text, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+/*
+ * Builds a JSON object from names and values by turns.  Types: t text, L
+ * bigint by reference, l bigint, j json; a NULL leaves its member out.
+ */
+char *
+payorder_json_object(const char *types,...)
+{
+	StringInfoData object;
+	va_list		arguments;
+
+	initStringInfo(&object);
+	va_start(arguments, types);
+	for (; *types != '\0'; types++)
+	{
+		const char *name = va_arg(arguments, const char *);
+		int64		number = 0;
+		const void *value = NULL;
+
+		if (*types == 'l')
+			number = va_arg(arguments, int64);
+		else
+			value = va_arg(arguments, const void *);
+		if (*types == 'L' && value != NULL)
+			number = *(const int64 *) value;
+		if (*types != 'l' && value == NULL)
+			continue;
+		appendStringInfoString(&object, object.len == 0 ? "{" : ", ");
+		escape_json(&object, name);
+		appendStringInfoString(&object, ": ");
+		if (*types == 't')
+			escape_json(&object, value);
+		else if (*types == 'j')
+			appendStringInfoString(&object, value);
+		else
+			appendStringInfo(&object, INT64_FORMAT, number);
+	}
+	va_end(arguments);
+	appendStringInfoString(&object, object.len == 0 ? "{}" : "}");
+	return object.data;
+}

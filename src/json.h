@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * json.h
+ *		A strict JSON document as a tree.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_JSON_H
+#define PAYORDER_JSON_H
+
+typedef enum JsonKind
+{
+	JSON_NULL,
+	JSON_BOOLEAN,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT
+} JsonKind;
+
+typedef struct JsonNode
+{
+	JsonKind	kind;
+	char	   *name;			/* of the member, NULL outside of objects */
+	char	   *text;			/* scalars: as written, strings unescaped */
+	struct JsonNode *parent;
+	struct JsonNode *first;		/* members or elements, in their order */
+	struct JsonNode *last;
+	struct JsonNode *next;
+} JsonNode;
+
+extern JsonNode *payorder_json_parse(const char *text, int sqlstate,
+									 const char *what);
+extern JsonNode *payorder_json_member(const JsonNode *object,
+									  const char *name);
+extern bool payorder_json_is_true(const JsonNode *object, const char *name);
+extern char *payorder_json_object(const char *types,...);
+extern bool payorder_json_bigint(const JsonNode *number, int64 *result);
+
+#endif							/* PAYORDER_JSON_H */

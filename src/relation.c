@@ -1,0 +1,486 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation.c
+ *		Rows by key: kept statements, their results, and probes for rows
+ *		that another transaction is just inserting.
+ *
+ * Every statement is constant text with all names qualified, runs under the
+ * pinned search_path of the SQL function that was called, and takes its
+ * values as parameters only.  Its plan is kept for the session; the server
+ * plans it anew when what it names has changed, also after DROP and CREATE
+ * EXTENSION.  Each statement sees what the transaction did before it, and at
+ * READ COMMITTED all that was committed.
+ *
+ * Results are copied to the caller's memory context: nothing here stays open
+ * between two calls, so that a subtransaction may begin or end anywhere.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "access/skey.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "relation.h"
+
+#define MOST_ARGUMENTS	32
+
+PG_FUNCTION_INFO_V1(payorder_refuse_change);
+
+static Oid
+type_of_letter(char letter)
+{
+	switch (letter)
+	{
+		case 't':
+			return TEXTOID;
+		case 'i':
+			return INT4OID;
+		case 'l':
+		case 'L':
+			return INT8OID;
+		case 'b':
+			return BOOLOID;
+		case 'z':
+			return TIMESTAMPTZOID;
+		case 'v':
+			return INTERVALOID;
+		case 'j':
+			return JSONOID;
+		case 'J':
+			return JSONBOID;
+		case 'y':
+			return BYTEAOID;
+		case 'A':
+			return TEXTARRAYOID;
+		case 'V':
+			return INTERVALARRAYOID;
+	}
+	elog(ERROR, "unknown argument type \"%c\"", letter);
+	return InvalidOid;
+}
+
+static Datum
+pointer_argument(void *pointer, char *null)
+{
+	*null = pointer == NULL ? 'n' : ' ';
+	return PointerGetDatum(pointer);
+}
+
+/* Reads the next argument of a statement. */
+static Datum
+next_argument(char letter, va_list *arguments, char *null)
+{
+	*null = ' ';
+	switch (letter)
+	{
+		case 't':
+		case 'j':
+			{
+				const char *text = va_arg(*arguments, const char *);
+
+				return pointer_argument(text ? cstring_to_text(text) : NULL,
+										null);
+			}
+		case 'i':
+			return Int32GetDatum(va_arg(*arguments, int));
+		case 'l':
+			return Int64GetDatum(va_arg(*arguments, int64));
+		case 'L':
+			{
+				const int64 *number = va_arg(*arguments, const int64 *);
+
+				if (number != NULL)
+					return Int64GetDatum(*number);
+				*null = 'n';
+				return (Datum) 0;
+			}
+		case 'b':
+			return BoolGetDatum(va_arg(*arguments, int) != 0);
+		case 'z':
+			{
+				TimestampTz time = va_arg(*arguments, TimestampTz);
+
+				if (time == NO_TIME)
+					*null = 'n';
+				return TimestampTzGetDatum(time);
+			}
+		default:
+			return pointer_argument(va_arg(*arguments, void *), null);
+	}
+}
+
+static void
+prepare(Statement *statement)
+{
+	Oid			types[MOST_ARGUMENTS];
+	int			count = strlen(statement->arguments);
+	SPIPlanPtr	plan;
+
+	Assert(count <= MOST_ARGUMENTS);
+	for (int i = 0; i < count; i++)
+		types[i] = type_of_letter(statement->arguments[i]);
+	plan = SPI_prepare(statement->sql, count, types);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare statement: %s",
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	statement->plan = plan;
+}
+
+static void
+run(Statement *statement, va_list *arguments)
+{
+	Datum		values[MOST_ARGUMENTS];
+	char		nulls[MOST_ARGUMENTS];
+	int			result;
+
+	for (int i = 0; statement->arguments[i] != '\0'; i++)
+		values[i] = next_argument(statement->arguments[i], arguments,
+								  &nulls[i]);
+	if (statement->plan == NULL)
+		prepare(statement);
+	result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not execute statement: %s",
+			 SPI_result_code_string(result));
+}
+
+static void
+copy_cell(Cell *cell, Form_pg_attribute attribute, Datum value)
+{
+	switch (attribute->atttypid)
+	{
+		case INT2OID:
+			cell->number = DatumGetInt16(value);
+			break;
+		case INT4OID:
+			cell->number = DatumGetInt32(value);
+			break;
+		case OIDOID:
+			cell->number = DatumGetObjectId(value);
+			break;
+		case INT8OID:
+		case XID8OID:
+		case TIMESTAMPTZOID:
+			cell->number = DatumGetInt64(value);
+			break;
+		case BOOLOID:
+			cell->truth = DatumGetBool(value);
+			break;
+		case TEXTOID:
+		case BPCHAROID:
+		case VARCHAROID:
+		case JSONOID:
+			cell->text = TextDatumGetCString(value);
+			break;
+		case BYTEAOID:
+			cell->bytes = DatumGetByteaPCopy(value);
+			break;
+		default:
+			if (attribute->attlen == -1)
+				value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+			else
+				value = datumCopy(value, attribute->attbyval,
+								  attribute->attlen);
+			cell->datum = value;
+			break;
+	}
+}
+
+static Rows *
+copy_rows(SPITupleTable *table)
+{
+	Rows	   *rows = palloc0(sizeof(Rows));
+
+	if (table == NULL)
+		return rows;
+	rows->count = table->numvals;
+	rows->columns = table->tupdesc->natts;
+	rows->cells = palloc0(sizeof(Cell) * rows->count * rows->columns);
+	for (int i = 0; i < rows->count; i++)
+	{
+		for (int j = 0; j < rows->columns; j++)
+		{
+			Cell	   *cell = &rows->cells[i * rows->columns + j];
+			Datum		value = SPI_getbinval(table->vals[i], table->tupdesc,
+											  j + 1, &cell->isnull);
+
+			if (!cell->isnull)
+				copy_cell(cell, TupleDescAttr(table->tupdesc, j), value);
+		}
+	}
+	return rows;
+}
+
+/* Runs a statement and returns its rows, copied to the caller's context. */
+Rows *
+payorder_query(Statement *statement,...)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext inner;
+	Rows	   *rows;
+	va_list		arguments;
+
+	SPI_connect();
+	va_start(arguments, statement);
+	run(statement, &arguments);
+	va_end(arguments);
+	inner = MemoryContextSwitchTo(caller);
+	rows = copy_rows(SPI_tuptable);
+	MemoryContextSwitchTo(inner);
+	SPI_finish();
+	return rows;
+}
+
+/* Runs a statement and returns how many rows it touched. */
+int64
+payorder_execute(Statement *statement,...)
+{
+	int64		processed;
+	va_list		arguments;
+
+	SPI_connect();
+	va_start(arguments, statement);
+	run(statement, &arguments);
+	va_end(arguments);
+	processed = (int64) SPI_processed;
+	SPI_finish();
+	return processed;
+}
+
+char *
+payorder_read_text(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return cell->isnull ? NULL : cell->text;
+}
+
+int64
+payorder_read_number(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return cell->isnull ? 0 : cell->number;
+}
+
+bool
+payorder_read_truth(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return !cell->isnull && cell->truth;
+}
+
+TimestampTz
+payorder_read_time(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return cell->isnull ? NO_TIME : cell->time;
+}
+
+Interval *
+payorder_read_interval(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return cell->isnull ? NULL : (Interval *) DatumGetPointer(cell->datum);
+}
+
+bytea *
+payorder_read_bytes(Reader *reader)
+{
+	Cell	   *cell = reader->next++;
+
+	return cell->isnull ? NULL : cell->bytes;
+}
+
+/*
+ * Looks for a row that another open transaction is inserting under the text
+ * key of an index's first column, and returns that transaction.
+ *
+ * A dirty snapshot may miss a row while it is being updated; what is asked
+ * here is only whether somebody is inserting, and the caller looks again with
+ * an ordinary snapshot afterwards.
+ */
+TransactionId
+payorder_probe_inserting(const char *index, const char *key)
+{
+	Oid			schema = get_namespace_oid("payorder", false);
+	Relation	index_relation = index_open(get_relname_relid(index, schema),
+											AccessShareLock);
+	Relation	heap = table_open(index_relation->rd_index->indrelid,
+								  AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	TransactionId found = InvalidTransactionId;
+	SnapshotData dirty;
+	ScanKeyData scan_key;
+	IndexScanDesc scan;
+
+	InitDirtySnapshot(dirty);
+	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ,
+						   CStringGetTextDatum(key));
+	scan = payorder_index_beginscan(heap, index_relation, &dirty);
+	index_rescan(scan, &scan_key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		if (TransactionIdIsValid(dirty.xmin))
+		{
+			found = dirty.xmin;
+			break;
+		}
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(heap, AccessShareLock);
+	index_close(index_relation, AccessShareLock);
+	return found;
+}
+
+/* Waits for a transaction's end, no longer than payorder.lock_wait. */
+bool
+payorder_await_transaction(TransactionId xid)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													payorder_lock_wait);
+
+	while (TransactionIdIsInProgress(xid))
+	{
+		if (GetCurrentTimestamp() >= until)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+	}
+	return true;
+}
+
+/*
+ * Bounds the waits for locks by payorder.lock_wait.  The variable is set
+ * directly, since this is on the path of every message and only this backend
+ * reads it; the caller puts it back with payorder_restore_lock_wait, also
+ * after an error.
+ */
+int
+payorder_limit_lock_wait(void)
+{
+	int			saved = LockTimeout;
+
+	if (saved == 0 || saved > payorder_lock_wait)
+		LockTimeout = payorder_lock_wait;
+	return saved;
+}
+
+void
+payorder_restore_lock_wait(int saved)
+{
+	LockTimeout = saved;
+}
+
+/* Entry check of all that writes: SQLSTATE 25006, standbys included. */
+void
+payorder_prevent_read_only(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	PreventCommandDuringRecovery(function);
+}
+
+char *
+payorder_text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+char *
+payorder_required_text(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	char	   *text = payorder_text_argument(fcinfo, number);
+
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name),
+				 errhint("Give a value for \"%s\".", name)));
+	return text;
+}
+
+/* Forms the composite value that the called function returns. */
+Datum
+payorder_composite(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	TupleDesc	description;
+
+	if (get_call_result_type(fcinfo, NULL, &description) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description),
+											 values, nulls));
+}
+
+/*
+ * The length of an interval in microseconds, false if it is not positive,
+ * longer than 366 days, or counts months, which have no fixed length.
+ */
+bool
+payorder_duration(const Interval *interval, int64 *microseconds)
+{
+	if (interval->month != 0 ||
+		interval->day > 366 || interval->day < -366 ||
+		interval->time > LONGEST_DURATION || interval->time < -LONGEST_DURATION)
+		return false;
+	*microseconds = interval->day * USECS_PER_DAY + interval->time;
+	return *microseconds > 0 && *microseconds <= LONGEST_DURATION;
+}
+
+/*
+ * Statement trigger of tables that nobody changes in this way, whoever it is.
+ * The kernel's own statements don't come here: it never does it either.
+ */
+Datum
+payorder_refuse_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	const char *command = "UPDATE";
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"refuse_change"),
+				 errhint("It is the extension's own trigger function.")));
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		command = "DELETE";
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		command = "TRUNCATE";
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s of table \"%s\" is not allowed", command,
+					RelationGetRelationName(trigger->tg_relation)),
+			 errhint("Its rows are kept by payorder; use the extension's functions.")));
+}

@@ -1,0 +1,102 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation.h
+ *		Rows by key: kept statements, their results, and probes for rows
+ *		that another transaction is just inserting.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_RELATION_H
+#define PAYORDER_RELATION_H
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/timestamp.h"
+
+/* SQL NULL for a time in a C variable. */
+#define NO_TIME		PG_INT64_MIN
+
+/*
+ * A constant statement with its kept plan.  The arguments' types are letters:
+ *
+ *	t text (char *, NULL is NULL)		i integer (int)
+ *	l bigint (int64)					L bigint (int64 *, NULL is NULL)
+ *	b boolean (int)						z timestamptz (NO_TIME is NULL)
+ *	v interval (Interval *)				j json (char *)
+ *	J jsonb (Jsonb *)					y bytea (bytea *)
+ *	A text[] (ArrayType *)				V interval[] (ArrayType *)
+ */
+typedef struct Statement
+{
+	const char *sql;
+	const char *arguments;
+	SPIPlanPtr	plan;
+} Statement;
+
+/* One column of a result row; which member counts follows from its type. */
+typedef struct Cell
+{
+	bool		isnull;
+	union
+	{
+		int64		number;		/* smallint, integer, bigint, xid8, oid */
+		TimestampTz time;
+		bool		truth;
+		char	   *text;		/* text, char(n), json */
+		Interval   *interval;
+		bytea	   *bytes;
+		Datum		datum;		/* anything else by reference, copied */
+	};
+} Cell;
+
+typedef struct Rows
+{
+	int			count;
+	int			columns;
+	Cell	   *cells;
+} Rows;
+
+/* Walks the cells of one row from left to right. */
+typedef struct Reader
+{
+	Cell	   *next;
+} Reader;
+
+extern Rows *payorder_query(Statement *statement,...);
+extern int64 payorder_execute(Statement *statement,...);
+
+static inline Reader
+payorder_row(Rows *rows, int number)
+{
+	Reader		reader = {rows->cells + (size_t) number * rows->columns};
+
+	return reader;
+}
+
+extern char *payorder_read_text(Reader *reader);
+extern int64 payorder_read_number(Reader *reader);
+extern bool payorder_read_truth(Reader *reader);
+extern TimestampTz payorder_read_time(Reader *reader);
+extern Interval *payorder_read_interval(Reader *reader);
+extern bytea *payorder_read_bytes(Reader *reader);
+
+extern TransactionId payorder_probe_inserting(const char *index,
+											  const char *key);
+extern bool payorder_await_transaction(TransactionId xid);
+
+extern int	payorder_limit_lock_wait(void);
+extern void payorder_restore_lock_wait(int saved);
+extern void payorder_prevent_read_only(const char *function);
+
+/* Arguments of SQL functions. */
+extern char *payorder_text_argument(FunctionCallInfo fcinfo, int number);
+extern char *payorder_required_text(FunctionCallInfo fcinfo, int number,
+									const char *name);
+extern Datum payorder_composite(FunctionCallInfo fcinfo, Datum *values,
+								bool *nulls);
+
+/* Durations as a fixed number of microseconds: a day has 24 hours. */
+extern bool payorder_duration(const Interval *interval, int64 *microseconds);
+#define LONGEST_DURATION	(INT64CONST(366) * USECS_PER_DAY)
+
+#endif							/* PAYORDER_RELATION_H */

@@ -1,0 +1,70 @@
+/*-------------------------------------------------------------------------
+ *
+ * task.h
+ *		The task queue: bodies, ready ones, leases and ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_TASK_H
+#define PAYORDER_TASK_H
+
+#include "utils/timestamp.h"
+
+/* A task to be. */
+typedef struct TaskRequest
+{
+	const char *kind;
+	const char *order_no;		/* these may be NULL */
+	const char *gateway;
+	const char *idempotency_key;
+	const char *dedup_key;
+	const char *payload;		/* json, NULL: {} */
+	TimestampTz not_after;		/* NO_TIME: none */
+	TimestampTz run_at;
+} TaskRequest;
+
+/* A person must decide; one such task per subject and cause. */
+typedef struct ReviewRequest
+{
+	const char *subject;
+	const char *cause;
+	const char *order_no;
+	const char *gateway;
+	const int64 *amount;		/* NULL: no money in it */
+	const char *currency;
+	const char *detail;
+} ReviewRequest;
+
+/* A task in somebody's hands, or ready, or dead. */
+typedef struct Task
+{
+	int64		id;
+	int64		token;
+	const char *kind;
+	const char *order_no;
+	const char *gateway;
+	const char *idempotency_key;
+	const char *payload;
+	int			attempts;
+	TimestampTz first_tried_at;
+} Task;
+
+extern int64 payorder_task_enqueue(const TaskRequest *request);
+extern bool payorder_task_review(const ReviewRequest *request);
+extern void payorder_task_close_review(const char *subject,
+									   const char *cause);
+extern Task *payorder_task_leased(int64 id, int64 token);
+extern Task *payorder_tasks_expired(TimestampTz at, int most, int *count);
+extern Task *payorder_tasks_of_kernel(TimestampTz at, int most, int *count);
+extern bool payorder_task_take(const Task *task);
+extern bool payorder_task_take_ready(int64 id);
+extern void payorder_task_done(const Task *task, const char *result);
+extern void payorder_task_again(const Task *task, TimestampTz run_at,
+								const char *error);
+extern bool payorder_task_give_back(const Task *task, const char *error,
+									bool retryable);
+extern bool payorder_task_cancel_unclaimed(int64 id);
+extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
+extern TimestampTz payorder_tasks_next(void);
+
+#endif							/* PAYORDER_TASK_H */

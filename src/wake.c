@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *		Wakes the database's worker when a commit made something due.
+ *
+ * What arms a timer or a task says when it is due; at commit, if that is
+ * before the instant until which the database's worker sleeps, its latch is
+ * set.  No NOTIFY, so that PREPARE TRANSACTION works; COMMIT PREPARED wakes
+ * nobody and is found by polling, and so is a wake-up that comes too late.
+ *
+ * Shared memory exists only where the library is preloaded: a small array of
+ * slots, one for each worker, under one LWLock.  A slot is taken by a worker
+ * at its start and given back when it exits; a slot whose process died with
+ * the server goes with the memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+#include "wake.h"
+
+#define MOST_WORKERS	64
+
+typedef struct Slot
+{
+	Oid			database;		/* InvalidOid: free */
+	Latch	   *latch;
+	TimestampTz sleeping_until;
+} Slot;
+
+typedef struct WakeMemory
+{
+	LWLock	   *lock;
+	Slot		slots[MOST_WORKERS];
+} WakeMemory;
+
+static WakeMemory *memory = NULL;
+static Slot *own_slot = NULL;
+static TimestampTz earliest = DT_NOEND;
+static bool callback_registered = false;
+
+static shmem_request_hook_type previous_request = NULL;
+static shmem_startup_hook_type previous_startup = NULL;
+
+static void
+request_memory(void)
+{
+	if (previous_request)
+		previous_request();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(WakeMemory)));
+	RequestNamedLWLockTranche("payorder", 1);
+}
+
+static void
+attach_memory(void)
+{
+	bool		found;
+
+	if (previous_startup)
+		previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	memory = ShmemInitStruct("payorder", sizeof(WakeMemory), &found);
+	if (!found)
+	{
+		memset(memory, 0, sizeof(WakeMemory));
+		memory->lock = &GetNamedLWLockTranche("payorder")->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Called while the postmaster loads the library. */
+void
+payorder_wake_request_memory(void)
+{
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request_memory;
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = attach_memory;
+}
+
+static void
+wake_worker(TimestampTz due)
+{
+	LWLockAcquire(memory->lock, LW_SHARED);
+	for (int i = 0; i < MOST_WORKERS; i++)
+	{
+		Slot	   *slot = &memory->slots[i];
+
+		if (slot->database == MyDatabaseId && due < slot->sleeping_until)
+			SetLatch(slot->latch);
+	}
+	LWLockRelease(memory->lock);
+}
+
+static void
+at_transaction_end(XactEvent event, void *argument)
+{
+	if (earliest == DT_NOEND)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		wake_worker(earliest);
+		earliest = DT_NOEND;
+	}
+	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		earliest = DT_NOEND;
+}
+
+/* Notes that the transaction, if it commits, made something due then. */
+void
+payorder_wake_at(TimestampTz due)
+{
+	if (memory == NULL)
+		return;
+	if (!callback_registered)
+	{
+		RegisterXactCallback(at_transaction_end, NULL);
+		callback_registered = true;
+	}
+	if (due < earliest)
+		earliest = due;
+}
+
+static void
+detach_at_exit(int code, Datum argument)
+{
+	payorder_wake_detach();
+}
+
+/*
+ * Makes this process the one that is woken for its database.  False if the
+ * library is not preloaded or another worker does it already.
+ */
+bool
+payorder_wake_attach(void)
+{
+	Slot	   *free_slot = NULL;
+
+	if (memory == NULL)
+		return false;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MOST_WORKERS; i++)
+	{
+		Slot	   *slot = &memory->slots[i];
+
+		if (!OidIsValid(slot->database) && free_slot == NULL)
+			free_slot = slot;
+	}
+	if (free_slot != NULL)
+	{
+		free_slot->database = MyDatabaseId;
+		free_slot->latch = MyLatch;
+		free_slot->sleeping_until = DT_NOBEGIN;
+		own_slot = free_slot;
+	}
+	LWLockRelease(memory->lock);
+	if (own_slot != NULL)
+		before_shmem_exit(detach_at_exit, (Datum) 0);
+	return own_slot != NULL;
+}
+
+void
+payorder_wake_detach(void)
+{
+	if (own_slot == NULL)
+		return;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	own_slot->database = InvalidOid;
+	own_slot->latch = NULL;
+	own_slot = NULL;
+	LWLockRelease(memory->lock);
+}
+
+/*
+ * Says until when this worker is going to sleep.  To be called before the
+ * last look at what is due, so that a commit between the look and the sleep
+ * sets the latch.
+ */
+void
+payorder_wake_sleeping_until(TimestampTz until)
+{
+	if (own_slot == NULL)
+		return;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	own_slot->sleeping_until = until;
+	LWLockRelease(memory->lock);
+}

@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.h
+ *		Wakes the database's worker when a commit made something due.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_WAKE_H
+#define PAYORDER_WAKE_H
+
+#include "storage/latch.h"
+#include "utils/timestamp.h"
+
+extern void payorder_wake_request_memory(void);
+extern void payorder_wake_at(TimestampTz due);
+extern bool payorder_wake_attach(void);
+extern void payorder_wake_detach(void);
+extern void payorder_wake_sleeping_until(TimestampTz until);
+
+#endif							/* PAYORDER_WAKE_H */
