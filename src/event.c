@@ -43,6 +43,7 @@
 static Statement last_event[RING_SLOTS];
 static Statement insert_event[RING_SLOTS];
 static Statement last_change[RING_SLOTS];
+static Statement by_request[RING_SLOTS];
 static Statement chain[RING_SLOTS];
 
 static const char last_event_sql[] =
@@ -58,14 +59,18 @@ static const char last_change_sql[] =
 	"SELECT seq FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1"
 	" AND from_state IS DISTINCT FROM to_state ORDER BY seq DESC LIMIT 1";
+static const char by_request_sql[] =
+	"SELECT event, from_state, to_state, reason, payload"
+	" FROM payorder.events_%02d"
+	" WHERE slot = %d AND order_no = $1 AND request_id = $2";
 static const char chain_sql[] =
 	"SELECT seq, event, from_state, to_state, actor, source, reason,"
 	" payload, request_id, trace, gateway, txn_id, at, hash"
 	" FROM payorder.events_%02d WHERE slot = %d AND order_no = $1 ORDER BY seq";
 
 static Statement order_created_at = {
-	"SELECT created_at FROM payorder.orders WHERE order_no = $1",
-	"t"
+	.sql = "SELECT created_at FROM payorder.orders WHERE order_no = $1",
+	.arguments = "t"
 };
 
 PG_FUNCTION_INFO_V1(payorder_verify_events);
@@ -248,6 +253,29 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 									  order_no);
 
 	return rows->count == 0 ? 0 : rows->cells[0].number;
+}
+
+/* The event that an order got with this request_id, NULL if there is none. */
+Event *
+payorder_event_by_request(const char *order_no, TimestampTz created_at,
+						  const char *request_id)
+{
+	Rows	   *rows = payorder_query(for_slot(by_request, by_request_sql,
+											   "tt",
+											   payorder_event_slot(created_at)),
+									  order_no, request_id);
+	Event	   *event = palloc0(sizeof(Event));
+	Reader		reader;
+
+	if (rows->count == 0)
+		return NULL;
+	reader = payorder_row(rows, 0);
+	event->event = payorder_read_text(&reader);
+	event->from_state = payorder_read_text(&reader);
+	event->to_state = payorder_read_text(&reader);
+	event->cause.reason = payorder_read_text(&reader);
+	event->cause.payload = payorder_read_text(&reader);
+	return event;
 }
 
 /*

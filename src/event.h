@@ -36,6 +36,9 @@ extern int	payorder_event_append(const char *order_no,
 								  const Event *event);
 extern void payorder_event_append_payment(TimestampTz received_at,
 										  const Event *event);
+extern Event *payorder_event_by_request(const char *order_no,
+										TimestampTz order_created_at,
+										const char *request_id);
 extern int	payorder_event_slot(TimestampTz created_at);
 extern int	payorder_last_state_change(const char *order_no,
 									   TimestampTz order_created_at);

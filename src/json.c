@@ -12,11 +12,15 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/json.h"
 #include "utils/jsonfuncs.h"
 
 #include "compat.h"
 #include "json.h"
+
+/* The look for a key that is there twice is quadratic. */
+#define MOST_MEMBERS	5000
 
 typedef struct Builder
 {
@@ -80,11 +84,18 @@ member_start(void *state, char *name, bool isnull)
 {
 	Builder    *builder = state;
 
+	CHECK_FOR_INTERRUPTS();
+	if (++builder->open->members > MOST_MEMBERS)
+		ereport(ERROR,
+				(errcode(builder->sqlstate),
+				 errmsg("%s has an object with too many keys", builder->what),
+				 errhint("An object may have up to %d.", MOST_MEMBERS)));
 	if (payorder_json_member(builder->open, name) != NULL)
 		ereport(ERROR,
 				(errcode(builder->sqlstate),
 				 errmsg("%s has a key that is there twice", builder->what),
-				 errdetail("The key is \"%.63s\".", name),
+				 errdetail("The key is \"%.*s\".",
+						   pg_mbcliplen(name, strlen(name), 63), name),
 				 errhint("Give each key once.")));
 	builder->name = pstrdup(name);
 	JSON_ACTION_DONE;
@@ -207,4 +218,42 @@ payorder_json_object(const char *types,...)
 	va_end(arguments);
 	appendStringInfoString(&object, object.len == 0 ? "{}" : "}");
 	return object.data;
+}
+
+static void
+write_node(StringInfo text, const JsonNode *node)
+{
+	bool		is_object = node->kind == JSON_OBJECT;
+
+	if (node->kind == JSON_STRING)
+		escape_json(text, node->text);
+	else if (!is_object && node->kind != JSON_ARRAY)
+		appendStringInfoString(text, node->text);
+	else
+	{
+		appendStringInfoChar(text, is_object ? '{' : '[');
+		for (JsonNode *child = node->first; child; child = child->next)
+		{
+			if (child != node->first)
+				appendStringInfoString(text, ", ");
+			if (is_object)
+			{
+				escape_json(text, child->name);
+				appendStringInfoString(text, ": ");
+			}
+			write_node(text, child);
+		}
+		appendStringInfoChar(text, is_object ? '}' : ']');
+	}
+}
+
+/* A part of a document as text again. */
+char *
+payorder_json_text(const JsonNode *node)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	write_node(&text, node);
+	return text.data;
 }

@@ -23,6 +23,7 @@ typedef struct JsonNode
 	JsonKind	kind;
 	char	   *name;			/* of the member, NULL outside of objects */
 	char	   *text;			/* scalars: as written, strings unescaped */
+	int			members;		/* of an object */
 	struct JsonNode *parent;
 	struct JsonNode *first;		/* members or elements, in their order */
 	struct JsonNode *last;
@@ -34,6 +35,7 @@ extern JsonNode *payorder_json_parse(const char *text, int sqlstate,
 extern JsonNode *payorder_json_member(const JsonNode *object,
 									  const char *name);
 extern bool payorder_json_is_true(const JsonNode *object, const char *name);
+extern char *payorder_json_text(const JsonNode *node);
 extern char *payorder_json_object(const char *types,...);
 extern bool payorder_json_bigint(const JsonNode *number, int64 *result);
 

@@ -59,34 +59,34 @@ static struct
 static int	fan_out_count = 0;
 
 static Statement get_machine = {
-	"SELECT id, name, version, initial FROM payorder.machines WHERE id = $1",
-	"i"
+	.sql = "SELECT id, name, version, initial FROM payorder.machines WHERE id = $1",
+	.arguments = "i"
 };
 static Statement get_states = {
-	"SELECT state, final, enqueue, alarm FROM payorder.states"
+	.sql = "SELECT state, final, enqueue, alarm FROM payorder.states"
 	" WHERE machine_id = $1 ORDER BY state",
-	"i"
+	.arguments = "i"
 };
 static Statement get_edges = {
-	"SELECT event, candidate, to_state, guard, by_timer, within, stock,"
+	.sql = "SELECT event, candidate, to_state, guard, by_timer, within, stock,"
 	" enqueue, alarm FROM payorder.transitions"
 	" WHERE machine_id = $1 AND from_state = $2 ORDER BY event, candidate",
-	"it"
+	.arguments = "it"
 };
 static Statement get_timers = {
-	"SELECT number, after, parameter, action, argument, guard, retry"
+	.sql = "SELECT number, after, parameter, action, argument, guard, retry"
 	" FROM payorder.state_timers"
 	" WHERE machine_id = $1 AND state = $2 ORDER BY number",
-	"it"
+	.arguments = "it"
 };
 static Statement get_newest = {
-	"SELECT id FROM payorder.machines WHERE name = $1"
+	.sql = "SELECT id FROM payorder.machines WHERE name = $1"
 	" ORDER BY version DESC LIMIT 1",
-	"t"
+	.arguments = "t"
 };
 static Statement get_version = {
-	"SELECT id FROM payorder.machines WHERE name = $1 AND version = $2",
-	"ti"
+	.sql = "SELECT id FROM payorder.machines WHERE name = $1 AND version = $2",
+	.arguments = "ti"
 };
 
 static void
@@ -308,7 +308,7 @@ payorder_is_money_event(const char *event)
 		"pay", "pay_part", "reopen", "close_confirmed", "refunded"
 	};
 
-	for (int i = 0; i < lengthof(money_events); i++)
+	for (size_t i = 0; i < lengthof(money_events); i++)
 	{
 		if (strcmp(event, money_events[i]) == 0)
 			return true;

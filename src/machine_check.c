@@ -3,7 +3,7 @@
  * machine_check.c
  *		What define_machine() proves about a definition as a whole.
  *
- * The reader (machine_define.c) has seen to it that each part is well formed
+ * The reader (machine_read.c) has seen to it that each part is well formed
  * and that each name in it means something.  Here the states and edges are
  * looked at together:
  *
@@ -23,7 +23,7 @@
 
 #include "miscadmin.h"
 
-#include "machine_check.h"
+#include "machine_define.h"
 
 /* The machine with its edges' targets as numbers of states. */
 typedef struct Graph

@@ -41,6 +41,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -322,15 +323,15 @@ payorder_read_bytes(Reader *reader)
 }
 
 /*
- * Looks for a row that another open transaction is inserting under the text
- * key of an index's first column, and returns that transaction.
+ * Looks past all snapshots for a row under the text key of an index's first
+ * column: committed, or being inserted by another open transaction.
  *
  * A dirty snapshot may miss a row while it is being updated; what is asked
  * here is only whether somebody is inserting, and the caller looks again with
  * an ordinary snapshot afterwards.
  */
-TransactionId
-payorder_probe_inserting(const char *index, const char *key)
+Probe
+payorder_probe(const char *index, const char *key, TransactionId *inserting)
 {
 	Oid			schema = get_namespace_oid("payorder", false);
 	Relation	index_relation = index_open(get_relname_relid(index, schema),
@@ -338,7 +339,7 @@ payorder_probe_inserting(const char *index, const char *key)
 	Relation	heap = table_open(index_relation->rd_index->indrelid,
 								  AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	TransactionId found = InvalidTransactionId;
+	Probe		found = PROBE_NOTHING;
 	SnapshotData dirty;
 	ScanKeyData scan_key;
 	IndexScanDesc scan;
@@ -351,9 +352,11 @@ payorder_probe_inserting(const char *index, const char *key)
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
+		found = PROBE_THERE;
 		if (TransactionIdIsValid(dirty.xmin))
 		{
-			found = dirty.xmin;
+			*inserting = dirty.xmin;
+			found = PROBE_INSERTING;
 			break;
 		}
 	}
@@ -401,6 +404,59 @@ void
 payorder_restore_lock_wait(int saved)
 {
 	LockTimeout = saved;
+}
+
+/* Whether an error says that the server failed, rather than an effect. */
+static bool
+is_server_failure(int sqlstate)
+{
+	static const char classes[][2] = {
+		{'4', '0'}, {'5', '3'}, {'5', '7'}, {'5', '8'}, {'X', 'X'}
+	};
+
+	for (size_t i = 0; i < lengthof(classes); i++)
+	{
+		if (ERRCODE_TO_CATEGORY(sqlstate) ==
+			MAKE_SQLSTATE(classes[i][0], classes[i][1], '0', '0', '0'))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Runs some work in a subtransaction with bounded waits.  Returns NULL, or
+ * the error after which all of the work is undone; failures of the server
+ * (SQLSTATE classes 40, 53, 57, 58 and XX) are raised on.
+ */
+ErrorData *
+payorder_guarded(GuardedWork work, void *argument)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int			saved = payorder_limit_lock_wait();
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work(argument);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	payorder_restore_lock_wait(saved);
+	if (error != NULL && is_server_failure(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
 }
 
 /* Entry check of all that writes: SQLSTATE 25006, standbys included. */

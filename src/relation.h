@@ -80,10 +80,20 @@ extern TimestampTz payorder_read_time(Reader *reader);
 extern Interval *payorder_read_interval(Reader *reader);
 extern bytea *payorder_read_bytes(Reader *reader);
 
-extern TransactionId payorder_probe_inserting(const char *index,
-											  const char *key);
+/* What a look past all snapshots finds under a key. */
+typedef enum Probe
+{
+	PROBE_NOTHING,
+	PROBE_INSERTING,			/* by a transaction that is still open */
+	PROBE_THERE
+} Probe;
+
+extern Probe payorder_probe(const char *index, const char *key,
+							TransactionId *inserting);
 extern bool payorder_await_transaction(TransactionId xid);
 
+typedef void (*GuardedWork) (void *argument);
+extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern int	payorder_limit_lock_wait(void);
 extern void payorder_restore_lock_wait(int saved);
 extern void payorder_prevent_read_only(const char *function);

@@ -40,15 +40,15 @@
 #define MOST_CLAIMED	1000
 
 static Statement insert_task = {
-	"WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
+	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id)"
 	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway)"
 	" SELECT id, $10, $1, $3 FROM body RETURNING task_id",
-	"tttttjztzz"
+	.arguments = "tttttjztzz"
 };
 static Statement insert_keyed_task = {
-	"WITH key AS (INSERT INTO payorder.task_keys (dedup_key, task_id)"
+	.sql = "WITH key AS (INSERT INTO payorder.task_keys (dedup_key, task_id)"
 	" VALUES ($5, pg_catalog.nextval('payorder.task_ids'))"
 	" ON CONFLICT (dedup_key) DO NOTHING RETURNING task_id),"
 	" body AS (INSERT INTO payorder.tasks (id, kind, order_no, gateway,"
@@ -57,79 +57,93 @@ static Statement insert_keyed_task = {
 	" RETURNING id)"
 	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway)"
 	" SELECT id, $10, $1, $3 FROM body RETURNING task_id",
-	"tttttjztzz"
+	.arguments = "tttttjztzz"
 };
 static Statement find_key = {
-	"SELECT task_id FROM payorder.task_keys WHERE dedup_key = $1",
-	"t"
+	.sql = "SELECT task_id FROM payorder.task_keys WHERE dedup_key = $1",
+	.arguments = "t"
 };
 static Statement delete_key = {
-	"DELETE FROM payorder.task_keys AS k USING payorder.tasks AS t"
+	.sql = "DELETE FROM payorder.task_keys AS k USING payorder.tasks AS t"
 	" WHERE t.id = $1 AND k.dedup_key = t.dedup_key AND k.task_id = t.id",
-	"l"
+	.arguments = "l"
 };
 static Statement get_leased = {
-	"SELECT l.task_id, l.token, t.kind, t.order_no, t.gateway,"
+	.sql = "SELECT l.task_id, l.token, t.kind, t.order_no, t.gateway,"
 	" t.idempotency_key, t.payload, l.attempts, l.first_tried_at"
 	" FROM payorder.task_leases AS l JOIN payorder.tasks AS t ON t.id = l.task_id"
 	" WHERE l.task_id = $1 AND l.token = $2",
-	"ll"
+	.arguments = "ll"
+};
+static Statement get_waiting = {
+	.sql = "SELECT t.id, 0::bigint, t.kind, t.order_no, t.gateway,"
+	" t.idempotency_key, t.payload, coalesce(r.attempts, d.attempts),"
+	" coalesce(r.first_tried_at, d.first_tried_at)"
+	" FROM payorder.tasks AS t"
+	" LEFT JOIN payorder.task_ready AS r ON r.task_id = t.id"
+	" LEFT JOIN payorder.task_dead AS d ON d.task_id = t.id"
+	" WHERE t.id = $1 AND (r.task_id IS NOT NULL OR d.task_id IS NOT NULL)",
+	.arguments = "l"
+};
+static Statement delete_dead = {
+	.sql = "DELETE FROM payorder.task_dead WHERE task_id = $1",
+	.arguments = "l"
 };
 static Statement get_expired = {
-	"SELECT l.task_id, l.token, t.kind, t.order_no, t.gateway,"
+	.sql = "SELECT l.task_id, l.token, t.kind, t.order_no, t.gateway,"
 	" t.idempotency_key, t.payload, l.attempts, l.first_tried_at"
 	" FROM payorder.task_leases AS l JOIN payorder.tasks AS t ON t.id = l.task_id"
 	" WHERE l.leased_until <= $1 ORDER BY l.leased_until, l.task_id LIMIT $2",
-	"zi"
+	.arguments = "zi"
 };
 static Statement get_kernel_tasks = {
-	"SELECT r.task_id, 0::bigint, t.kind, t.order_no, t.gateway,"
+	.sql = "SELECT r.task_id, 0::bigint, t.kind, t.order_no, t.gateway,"
 	" t.idempotency_key, t.payload, r.attempts + 1, r.first_tried_at"
 	" FROM payorder.task_ready AS r JOIN payorder.tasks AS t ON t.id = r.task_id"
 	" WHERE r.run_at <= $1 AND r.kind IN (SELECT k.kind"
 	" FROM payorder.task_kinds AS k WHERE k.worked_by = 'kernel')"
 	" ORDER BY r.run_at, r.task_id LIMIT $2",
-	"zi"
+	.arguments = "zi"
 };
 static Statement delete_lease = {
-	"DELETE FROM payorder.task_leases WHERE task_id = $1 AND token = $2",
-	"ll"
+	.sql = "DELETE FROM payorder.task_leases WHERE task_id = $1 AND token = $2",
+	.arguments = "ll"
 };
 static Statement delete_ready = {
-	"DELETE FROM payorder.task_ready WHERE task_id = $1",
-	"l"
+	.sql = "DELETE FROM payorder.task_ready WHERE task_id = $1",
+	.arguments = "l"
 };
 static Statement delete_unclaimed = {
-	"DELETE FROM payorder.task_ready WHERE task_id = $1 AND attempts = 0",
-	"l"
+	.sql = "DELETE FROM payorder.task_ready WHERE task_id = $1 AND attempts = 0",
+	.arguments = "l"
 };
 static Statement insert_ready = {
-	"INSERT INTO payorder.task_ready"
+	.sql = "INSERT INTO payorder.task_ready"
 	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	"lzttizt"
+	.arguments = "lzttizt"
 };
 static Statement insert_dead = {
-	"INSERT INTO payorder.task_dead"
+	.sql = "INSERT INTO payorder.task_dead"
 	" (task_id, kind, gateway, attempts, first_tried_at, error, died_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
-	"lttiztz"
+	.arguments = "lttiztz"
 };
 static Statement insert_finished = {
-	"INSERT INTO payorder.task_finished"
+	.sql = "INSERT INTO payorder.task_finished"
 	" (task_id, outcome, attempts, result, finished_at)"
 	" VALUES ($1, $2, $3, $4, $5)",
-	"ltijz"
+	.arguments = "ltijz"
 };
 static Statement get_kind = {
-	"SELECT worked_by, money_out, lease, max_attempts, backoff_base,"
+	.sql = "SELECT worked_by, money_out, lease, max_attempts, backoff_base,"
 	" backoff_max,"
 	" backoff_list[least($2, pg_catalog.cardinality(backoff_list))]"
 	" FROM payorder.task_kinds WHERE kind = $1 ORDER BY id DESC LIMIT 1",
-	"ti"
+	.arguments = "ti"
 };
 static Statement upsert_kind = {
-	"INSERT INTO payorder.task_kinds AS k (id, kind, worked_by, money_out,"
+	.sql = "INSERT INTO payorder.task_kinds AS k (id, kind, worked_by, money_out,"
 	" lease, max_attempts, backoff_base, backoff_max, backoff_list)"
 	" VALUES (pg_catalog.nextval('payorder.task_kind_ids'), $1,"
 	" coalesce((SELECT b.worked_by FROM payorder.task_kinds AS b"
@@ -141,10 +155,10 @@ static Statement upsert_kind = {
 	" backoff_base = excluded.backoff_base,"
 	" backoff_max = excluded.backoff_max,"
 	" backoff_list = excluded.backoff_list",
-	"tvivvV"
+	.arguments = "tvivvV"
 };
 static Statement claim_tasks = {
-	"WITH picked AS (SELECT r.task_id FROM payorder.task_ready AS r"
+	.sql = "WITH picked AS (SELECT r.task_id FROM payorder.task_ready AS r"
 	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))"
 	" AND ($3 IS NULL OR r.gateway = ANY ($3))"
 	" AND NOT EXISTS (SELECT FROM payorder.task_kinds AS k"
@@ -167,33 +181,33 @@ static Statement claim_tasks = {
 	" FROM leased AS l JOIN payorder.tasks AS b ON b.id = l.task_id"
 	" LEFT JOIN payorder.gateways AS g ON g.gateway = b.gateway"
 	" ORDER BY l.task_id",
-	"zAAitv"
+	.arguments = "zAAitv"
 };
 static Statement prolong = {
-	"UPDATE payorder.task_leases AS l SET leased_until = $3 + coalesce($4,"
+	.sql = "UPDATE payorder.task_leases AS l SET leased_until = $3 + coalesce($4,"
 	" (SELECT k.lease FROM payorder.task_kinds AS k WHERE k.kind = l.kind"
 	" ORDER BY k.id DESC LIMIT 1))"
 	" WHERE task_id = $1 AND token = $2 RETURNING leased_until",
-	"llzv"
+	.arguments = "llzv"
 };
 static Statement take_dead = {
-	"DELETE FROM payorder.task_dead AS d USING payorder.tasks AS t"
+	.sql = "DELETE FROM payorder.task_dead AS d USING payorder.tasks AS t"
 	" WHERE d.task_id = $1 AND t.id = d.task_id"
 	" RETURNING d.kind, d.gateway, d.attempts, d.first_tried_at, d.error,"
 	" t.dedup_key",
-	"l"
+	.arguments = "l"
 };
 static Statement retake_key = {
-	"INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
+	.sql = "INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
 	" ON CONFLICT (dedup_key) DO NOTHING",
-	"tl"
+	.arguments = "tl"
 };
 static Statement get_next = {
-	"SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
+	.sql = "SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
 	" (SELECT r.run_at FROM payorder.task_ready AS r WHERE r.run_at < 'infinity'"
 	" AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
 	" WHERE k.worked_by = 'kernel') ORDER BY r.run_at LIMIT 1))",
-	""
+	.arguments = ""
 };
 
 PG_FUNCTION_INFO_V1(payorder_define_task_kind);
@@ -440,6 +454,27 @@ payorder_task_give_back(const Task *task, const char *error, bool retryable)
 	return false;
 }
 
+/* A task that is ready or dead, NULL if it is neither. */
+Task *
+payorder_task_waiting(int64 id)
+{
+	int			count;
+	Task	   *tasks = read_tasks(payorder_query(&get_waiting, id), &count);
+
+	return count == 0 ? NULL : tasks;
+}
+
+/* Cancels a task that is ready or dead; false if it is neither any more. */
+bool
+payorder_task_cancel(const Task *task, const char *result)
+{
+	if (payorder_execute(&delete_ready, task->id) == 0 &&
+		payorder_execute(&delete_dead, task->id) == 0)
+		return false;
+	finish(task, "cancelled", result);
+	return true;
+}
+
 /* Cancels a task that nobody has ever claimed; false if somebody has. */
 bool
 payorder_task_cancel_unclaimed(int64 id)
@@ -603,7 +638,7 @@ put_claimed(ReturnSetInfo *result, Reader *reader)
 	Datum		values[lengthof(types) - 1];
 	bool		nulls[lengthof(types) - 1];
 
-	for (int i = 0; i < lengthof(values); i++)
+	for (size_t i = 0; i < lengthof(values); i++)
 	{
 		Cell	   *cell = reader->next++;
 

@@ -63,6 +63,8 @@ extern void payorder_task_again(const Task *task, TimestampTz run_at,
 								const char *error);
 extern bool payorder_task_give_back(const Task *task, const char *error,
 									bool retryable);
+extern Task *payorder_task_waiting(int64 id);
+extern bool payorder_task_cancel(const Task *task, const char *result);
 extern bool payorder_task_cancel_unclaimed(int64 id);
 extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
 extern TimestampTz payorder_tasks_next(void);

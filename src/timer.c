@@ -17,39 +17,39 @@
 #include "wake.h"
 
 static Statement insert_timer = {
-	"INSERT INTO payorder.timers"
+	.sql = "INSERT INTO payorder.timers"
 	" (due_at, order_no, kind, state, number, entered_seq)"
 	" VALUES ($1, $2, 'state', $3, $4, $5)",
-	"zttii"
+	.arguments = "zttii"
 };
 static Statement insert_drain = {
-	"INSERT INTO payorder.timers (due_at, order_no, kind)"
+	.sql = "INSERT INTO payorder.timers (due_at, order_no, kind)"
 	" VALUES ($1, $2, 'drain')",
-	"zt"
+	.arguments = "zt"
 };
 static Statement get_due = {
-	"SELECT due_at, id, order_no, kind = 'drain', state, number, entered_seq,"
+	.sql = "SELECT due_at, id, order_no, kind = 'drain', state, number, entered_seq,"
 	" tries FROM payorder.timers WHERE due_at <= $1"
 	" ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED",
-	"zi"
+	.arguments = "zi"
 };
 static Statement delete_timer = {
-	"DELETE FROM payorder.timers WHERE due_at = $1 AND id = $2",
-	"zl"
+	.sql = "DELETE FROM payorder.timers WHERE due_at = $1 AND id = $2",
+	.arguments = "zl"
 };
 static Statement postpone_timer = {
-	"UPDATE payorder.timers SET due_at = $3, tries = $4, error = $5"
+	.sql = "UPDATE payorder.timers SET due_at = $3, tries = $4, error = $5"
 	" WHERE due_at = $1 AND id = $2",
-	"zlzit"
+	.arguments = "zlzit"
 };
 static Statement retry_timers = {
-	"UPDATE payorder.timers SET due_at = pg_catalog.now(), tries = 0"
+	.sql = "UPDATE payorder.timers SET due_at = pg_catalog.now(), tries = 0"
 	" WHERE order_no = $1 AND due_at = 'infinity'",
-	"t"
+	.arguments = "t"
 };
 static Statement get_next = {
-	"SELECT pg_catalog.min(due_at) FROM payorder.timers",
-	""
+	.sql = "SELECT pg_catalog.min(due_at) FROM payorder.timers",
+	.arguments = ""
 };
 
 static TimestampTz set_now = NO_TIME;

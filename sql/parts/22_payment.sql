@@ -11,7 +11,7 @@ CREATE TABLE payorder.payments (
     kept bigint NOT NULL DEFAULT 0 CHECK (kept >= 0),
     review bigint NOT NULL DEFAULT 0 CHECK (review >= 0),
     owed bigint NOT NULL DEFAULT 0 CHECK (owed >= 0),
-    returning bigint NOT NULL DEFAULT 0 CHECK (returning >= 0),
+    "returning" bigint NOT NULL DEFAULT 0 CHECK ("returning" >= 0),
     returned bigint NOT NULL DEFAULT 0 CHECK (returned >= 0),
     disputed bigint NOT NULL DEFAULT 0 CHECK (disputed >= 0),
     undone bigint NOT NULL DEFAULT 0 CHECK (undone >= 0),
@@ -20,7 +20,7 @@ CREATE TABLE payorder.payments (
     received_at timestamptz NOT NULL,
     reversed_at timestamptz,
     PRIMARY KEY (gateway, txn_id),
-    CHECK (amount + overdrawn = kept + review + owed + returning + returned + disputed + undone)
+    CHECK (amount + overdrawn = kept + review + owed + "returning" + returned + disputed + undone)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE payorder.payments IS
 'money that gateways say they received, split over pots: whose it is now';
@@ -38,14 +38,14 @@ SELECT p.gateway,
        pg_catalog.count(*) AS payments,
        pg_catalog.sum(p.amount) AS received,
        pg_catalog.sum(p.kept) AS kept,
-       pg_catalog.sum(p.review + p.owed + p.returning) AS waiting,
+       pg_catalog.sum(p.review + p.owed + p."returning") AS waiting,
        pg_catalog.sum(p.returned) AS returned,
        pg_catalog.sum(p.disputed) AS disputed,
        pg_catalog.sum(p.undone) AS undone,
        pg_catalog.sum(p.overdrawn) AS overdrawn,
        pg_catalog.sum(p.review) AS review,
        pg_catalog.sum(p.owed) AS owed,
-       pg_catalog.sum(p.returning) AS returning
+       pg_catalog.sum(p."returning") AS "returning"
 FROM payorder.payments AS p
 GROUP BY 1, 2, 3;
 COMMENT ON VIEW payorder.money_balance IS

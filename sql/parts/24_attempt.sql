@@ -50,7 +50,7 @@ SELECT o.order_no, m.name AS machine, m.version AS machine_version, o.state,
             WHEN o.refunded_amount > 0 THEN 'part_refunded'
             WHEN EXISTS (SELECT FROM payorder.payments AS p
                          WHERE p.order_no = o.order_no AND p.disposition = 'surplus'
-                           AND p.owed + p.returning > 0) THEN 'surplus'
+                           AND p.owed + p."returning" > 0) THEN 'surplus'
             WHEN o.paid_amount >= o.amount AND o.paid_amount > 0 THEN 'paid'
             WHEN o.amount = 0 AND EXISTS (SELECT FROM payorder.payments AS p
                                           WHERE p.order_no = o.order_no AND p.disposition = 'order') THEN 'paid'

@@ -65,3 +65,16 @@ CREATE FUNCTION payorder.request_refund(
     AS 'MODULE_PATHNAME', 'payorder_request_refund';
 COMMENT ON FUNCTION payorder.request_refund(text, text, bigint, text, text, text, text, text) IS
 'asks for money back: reserves amount (minor units; NULL: all that can be) of one payment of the order and enqueues the task refund. refund_no is the caller''s, 8 to 32 of A-Z a-z 0-9 _; the same number again returns the refund. payment is its txn_id (with gateway where two gateways use one id), NULL: the order''s one payment. Errors: PO002 no such order, PO005 bad amount or a currency that is not the payment''s, PO006 more than can be refunded, or none, or a refund is stuck, PO014 refund_no was used for something else, 22023 bad refund_no, or several payments and none named, 55P03 the order is locked longer than payorder.lock_wait.';
+
+/* Counted in a row of its own, under its lock, since a count of rows decides nothing. */
+CREATE TABLE payorder.automatic_returns (
+    gateway text COLLATE "C" PRIMARY KEY,
+    hour_began_at timestamptz NOT NULL,
+    returns integer NOT NULL,
+    amounts jsonb NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE payorder.automatic_returns IS
+'per gateway the automatic returns of the running hour: their number, and their amounts by currency';
+SELECT pg_catalog.pg_extension_config_dump('payorder.automatic_returns', '');
+CREATE INDEX refunds_gateway_id ON payorder.refunds (gateway, gateway_refund_id)
+    WHERE gateway_refund_id IS NOT NULL;

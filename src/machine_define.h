@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * machine_check.h
- *		What define_machine() proves about a definition as a whole.
+ * machine_define.h
+ *		What the steps of define_machine() share.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PAYORDER_MACHINE_CHECK_H
-#define PAYORDER_MACHINE_CHECK_H
+#ifndef PAYORDER_MACHINE_DEFINE_H
+#define PAYORDER_MACHINE_DEFINE_H
 
 #include "errors.h"
 #include "machine.h"
@@ -21,6 +21,11 @@
 			 errmsg("%s: %s", (place), (problem)), \
 			 errhint("%s", (hint))))
 
+extern const char *const payorder_timer_actions[];
+
+extern void payorder_check_name(const char *text, const char *place,
+								const char *what);
+extern Machine *payorder_read_machine(const char *name, const char *text);
 extern void payorder_check_machine(const Machine *machine);
 
-#endif							/* PAYORDER_MACHINE_CHECK_H */
+#endif							/* PAYORDER_MACHINE_DEFINE_H */

@@ -1,0 +1,62 @@
+/* ---- who may do what ---- */
+
+REVOKE ALL ON ALL TABLES IN SCHEMA payorder FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA payorder FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA payorder FROM PUBLIC;
+REVOKE ALL ON SCHEMA payorder FROM PUBLIC;
+
+CREATE FUNCTION payorder.create_roles()
+    RETURNS SETOF text
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    role text;
+    routine text;
+    rights CONSTANT jsonb := '{
+        "payorder_app": ["create_order", "begin_payment", "fire", "try_fire", "allowed_events",
+                         "can_transition", "request_refund", "enqueue", "machine_diagram"],
+        "payorder_gateway": [],
+        "payorder_ingest": ["ingest"],
+        "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due"],
+        "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram",
+                             "retry_order", "retry_dead", "cancel_task"],
+        "payorder_admin": ["define_machine", "machine_diagram", "add_gateway", "alter_gateway",
+                           "pause_gateway", "resume_gateway", "define_task_kind", "start_worker",
+                           "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
+                           "verify_events", "retry_order", "retry_dead", "cancel_task"],
+        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due"]}';
+    readable CONSTANT jsonb := '{
+        "payorder_app": ["order_overview"],
+        "payorder_gateway": [],
+        "payorder_ingest": [],
+        "payorder_worker": [],
+        "payorder_support": ["order_overview", "attention", "money_balance", "orders", "events", "attempts",
+                             "payments", "refunds", "machines", "states", "transitions", "state_timers"],
+        "payorder_admin": ["order_overview", "attention", "money_balance", "gateways", "currencies",
+                           "task_kinds", "machines", "states", "transitions", "state_timers"],
+        "payorder_monitor": ["attention", "money_balance"]}';
+BEGIN
+    FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role) THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+            RETURN NEXT role;
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA payorder TO %I', role);
+        FOR routine IN
+            SELECT p.oid::regprocedure::text
+            FROM jsonb_array_elements_text(rights -> role) AS f (name)
+            JOIN pg_proc AS p ON p.proname = f.name
+            WHERE p.pronamespace = 'payorder'::regnamespace
+            ORDER BY 1
+        LOOP
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', routine, role);
+        END LOOP;
+        FOR routine IN SELECT v FROM jsonb_array_elements_text(readable -> role) AS v LOOP
+            EXECUTE format('GRANT SELECT ON payorder.%I TO %I', routine, role);
+        END LOOP;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION payorder.create_roles() IS
+'creates the roles payorder_app, _gateway, _ingest, _worker, _support, _admin and _monitor where they are missing, gives them their rights, and returns those it created; for who may create roles and owns the extension''s objects. Errors: 42501.';
+REVOKE ALL ON FUNCTION payorder.create_roles() FROM PUBLIC;

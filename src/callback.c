@@ -1,0 +1,642 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback.c
+ *		ingest: the frame around the list of lines.
+ *
+ * A message's key (gateway, txn_id, event) is looked up first, without a lock
+ * and without a write; that is all that happens to a duplicate.  A new key is
+ * inserted, which makes everybody else with the same key wait or see it, and
+ * then the message is decided under its order's lock; key, money, order,
+ * events and tasks are in one subtransaction.  What makes it raise is undone
+ * with it, and the key is written again as deferred, so that the gateway has
+ * its acknowledgement and the worker tries again.  Failures of the server
+ * itself are raised, never acknowledged.
+ *
+ * Locks: a new key; then the order, a stored key's row, the payment, its
+ * refunds, tasks.  Waits for all of them are bounded by payorder.lock_wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "callback_decision.h"
+#include "crypto.h"
+#include "errors.h"
+#include "json.h"
+#include "relation.h"
+#include "task.h"
+#include "timer.h"
+
+#define LONGEST_KEY		128
+
+PG_FUNCTION_INFO_V1(payorder_ingest);
+
+/* Runs a step of a decision so that an error undoes all of it. */
+static ErrorData *
+guarded(void (*step) (Decision *), Decision *d)
+{
+	return payorder_guarded((GuardedWork) step, d);
+}
+
+/* Locks a stored key's row; false if it doesn't wait any more. */
+static bool
+lock_key(Decision *d)
+{
+	Waiting		key = {0};
+	Callback   *callback;
+
+	key.gateway = d->message.gateway;
+	key.txn_id = d->message.txn_id;
+	key.event = payorder_event_name(d->message.event);
+	callback = payorder_callback_lock(&key);
+	d->gone = callback == NULL ||
+		(strcmp(callback->verdict, "parked") != 0 &&
+		 strcmp(callback->verdict, "deferred") != 0);
+	return !d->gone;
+}
+
+static void
+lock_payment(Decision *d)
+{
+	if (d->payment == NULL)
+		return;
+	d->payment = payorder_payment_lock(d->payment->gateway,
+									   d->payment->txn_id);
+	if (d->refund != NULL)
+		d->refund = payorder_refund_lock(d->refund->refund_no);
+	if (d->order == NULL && d->payment->order_no != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("payment has got an order meanwhile"),
+				 errhint("Try again.")));
+}
+
+static void
+reset(Decision *d)
+{
+	d->order = NULL;
+	d->verdict = d->detail = d->moved = NULL;
+	d->return_cause = d->alarm_cause = d->error = NULL;
+	d->edge = NULL;
+	d->gone = false;
+}
+
+/* Lines 9 to 40. */
+static void
+decide(Decision *d)
+{
+	reset(d);
+	payorder_resolve(d);
+	if (payorder_decide_address(d))
+	{
+		if (d->stored)
+			lock_key(d);
+		return;
+	}
+	if (d->order_no != NULL)
+		d->order = payorder_order_required(payorder_order_lock(d->order_no),
+										   d->order_no);
+	if (d->stored && !lock_key(d))
+		return;
+	if (d->order != NULL && !d->draining)
+	{
+		if (!payorder_drain_older(d))
+			return;
+		d->order = payorder_order_lock(d->order_no);
+	}
+	payorder_resolve(d);
+	if (payorder_decide_address(d))
+		return;
+	lock_payment(d);
+	payorder_decide_locked(d);
+}
+
+static bool
+waits(const Decision *d)
+{
+	return strcmp(d->verdict, "parked") == 0 ||
+		strcmp(d->verdict, "deferred") == 0;
+}
+
+static Cause
+cause_of(const Decision *d)
+{
+	const Message *m = &d->message;
+	Cause		cause = {0};
+
+	cause.actor = psprintf("gateway:%s", m->gateway);
+	cause.source = m->source;
+	cause.reason = d->detail == NULL ? d->verdict :
+		psprintf("%s(%s)", d->verdict, d->detail);
+	cause.payload = payorder_json_object("ttttLttj",
+										 "event",
+										 payorder_event_name(m->event),
+										 "txn_id", m->txn_id,
+										 "verdict", d->verdict,
+										 "detail", d->detail,
+										 "amount",
+										 m->has_amount ? &m->amount : NULL,
+										 "currency", m->currency,
+										 "refund_no", m->refund_no,
+										 "moved", d->moved);
+	return cause;
+}
+
+static void
+note(Decision *d)
+{
+	Cause		cause = cause_of(d);
+	About		about = {d->message.gateway, d->message.txn_id};
+	Event		event = {0};
+
+	if (d->payment != NULL)
+		about.txn_id = d->payment->txn_id;
+	if (d->edge != NULL)
+		payorder_order_take(d->order, d->edge, &about, &cause);
+	else if (d->order != NULL)
+		payorder_order_event(d->order, "callback", &about, &cause);
+	else
+	{
+		event.event = "callback";
+		event.gateway = about.gateway;
+		event.txn_id = about.txn_id;
+		event.cause = cause;
+		event.at = payorder_now();
+		payorder_event_append_payment(event.at, &event);
+	}
+}
+
+/*
+ * Writes down what was decided: verdict, event and transition, and what else
+ * follows from it.
+ */
+void
+payorder_finish(Decision *d)
+{
+	if (d->gone)
+		return;
+	if (waits(d))
+		payorder_waiting_write(d);
+	else if (d->stored)
+		payorder_waiting_delete(&d->message);
+	payorder_callback_record(d);
+	note(d);
+	if (d->return_cause != NULL)
+		payorder_refund_return(d->order, d->payment, d->gateway,
+							   d->return_cause);
+	if (d->alarm_cause != NULL)
+		payorder_payment_alarm(d->order, d->payment, d->alarm_cause,
+							   d->payment->amount);
+	payorder_refund_settle(d->order);
+	if (!waits(d))
+		payorder_drain_related(d);
+}
+
+/* Decides a message whose key row is there, and writes it down. */
+void
+payorder_decide_and_finish(Decision *d)
+{
+	decide(d);
+	payorder_finish(d);
+	if (!d->gone && strcmp(d->verdict, "parked") == 0 &&
+		strcmp(d->detail, "order") == 0 && d->message.reference != NULL)
+	{
+		payorder_meet_order(d);
+		if (d->order_no != NULL)
+		{
+			d->stored = true;
+			decide(d);
+			payorder_finish(d);
+		}
+	}
+}
+
+/* ---- first sight of a key ---- */
+
+static void
+decide_invalid(Decision *d)
+{
+	const Message *m = &d->message;
+	ReviewRequest review = {0};
+
+	reset(d);
+	payorder_decide(d, "mismatch", "invalid");
+	if (m->event == EVENT_PAY && m->has_amount && m->amount > 0 &&
+		m->currency != NULL && d->gateway->currency_known)
+	{
+		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
+										  m->currency);
+		d->moved = payorder_payment_save(d->payment, NULL);
+		d->alarm_cause = "mismatch";
+	}
+	else
+	{
+		review.subject = psprintf("%s:%s:%s", m->gateway, m->txn_id,
+								  payorder_event_name(m->event));
+		review.cause = "invalid";
+		review.gateway = m->gateway;
+		review.detail = m->reference;
+		payorder_task_review(&review);
+	}
+	payorder_finish(d);
+}
+
+static void
+take_key_and_decide(Decision *d)
+{
+	d->at_key = true;
+	d->gone = !payorder_callback_insert(&d->message);
+	d->at_key = false;
+	if (d->gone)
+		return;
+	if (payorder_message_is_valid(&d->message, d->gateway))
+		payorder_decide_and_finish(d);
+	else
+		decide_invalid(d);
+}
+
+/* Line 20, and 12 where the lock was not had: kept for the worker. */
+static void
+take_key_and_defer(Decision *d)
+{
+	const char *error = d->error;
+	const Message *m = &d->message;
+
+	d->at_key = true;
+	d->gone = !d->stored && !payorder_callback_insert(m);
+	d->at_key = false;
+	if (d->gone)
+		return;
+	reset(d);
+	d->error = error;
+	payorder_resolve(d);
+	payorder_decide(d, "deferred", d->defer);
+	d->next_at = payorder_now();
+	if (m->event == EVENT_PAY && d->payment == NULL)
+	{
+		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
+										  m->currency);
+		d->payment->occurred_at = m->occurred_at;
+		d->payment->order_no = d->names_differ ? NULL : d->order_no;
+		if (d->attempt != NULL && !d->names_differ)
+			d->payment->payment_no = d->attempt->payment_no;
+		d->moved = payorder_payment_save(d->payment, NULL);
+	}
+	payorder_waiting_write(d);
+	payorder_callback_record(d);
+}
+
+static Answer *
+undecided(void)
+{
+	Answer	   *answer = palloc0(sizeof(Answer));
+
+	answer->verdict = "deferred";
+	answer->detail = "undecided";
+	return answer;
+}
+
+/* What the caller is told of a decision. */
+Answer *
+payorder_answer(const Decision *d)
+{
+	Answer	   *answer = palloc0(sizeof(Answer));
+	Order	   *order = d->order;
+
+	answer->verdict = d->verdict;
+	answer->detail = d->detail;
+	answer->acknowledged = true;
+	answer->order_no = d->order_no;
+	if (order == NULL && d->order_no != NULL)
+		order = payorder_order_find(d->order_no);
+	if (order != NULL)
+	{
+		answer->state = order->state->name;
+		answer->paid = payorder_order_is_paid(order);
+	}
+	return answer;
+}
+
+/* A key that was not seen; NULL if somebody else was faster. */
+static Answer *
+first_sight(Decision *d)
+{
+	ErrorData  *error = guarded(take_key_and_decide, d);
+
+	if (error != NULL && !d->at_key)
+	{
+		d->defer = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
+			"locked" : "error";
+		d->error = error->message;
+		d->tries = strcmp(d->defer, "error") == 0 ? 1 : 0;
+		error = guarded(take_key_and_defer, d);
+	}
+	if (error != NULL && d->at_key &&
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return undecided();
+	if (error != NULL)
+		ReThrowError(error);
+	return d->gone ? NULL : payorder_answer(d);
+}
+
+/* ---- a key that was seen ---- */
+
+static bool
+same(const char *left, const char *right)
+{
+	return left == NULL || right == NULL || strcmp(left, right) == 0;
+}
+
+/* The order that a reference stands for, NULL if it stands for none yet. */
+static const char *
+order_of_reference(const char *reference)
+{
+	Attempt    *attempt = payorder_attempt_find(reference);
+
+	if (attempt != NULL)
+		return attempt->order_no;
+	return payorder_order_find(reference) != NULL ? reference : NULL;
+}
+
+static bool
+same_order(const Message *m, const Callback *stored)
+{
+	const char *ours;
+	const char *theirs = stored->order_no;
+
+	if (same(m->reference, stored->message.reference))
+		return true;
+	ours = order_of_reference(m->reference);
+	if (theirs == NULL)
+		theirs = order_of_reference(stored->message.reference);
+	return ours != NULL && theirs != NULL && strcmp(ours, theirs) == 0;
+}
+
+static bool
+same_facts(const Message *m, const Callback *stored)
+{
+	const Message *old = &stored->message;
+
+	return same_order(m, stored) && same(m->payment_txn, old->payment_txn) &&
+		same(m->refund_no, old->refund_no) &&
+		same(m->currency, old->currency) &&
+		(!m->has_amount || !old->has_amount || m->amount == old->amount);
+}
+
+static bool
+says_more(const Message *m, const Message *old)
+{
+	return (m->reference != NULL && old->reference == NULL) ||
+		(m->payment_txn != NULL && old->payment_txn == NULL) ||
+		(m->refund_no != NULL && old->refund_no == NULL) ||
+		(m->currency != NULL && old->currency == NULL) ||
+		(m->has_amount && !old->has_amount);
+}
+
+/* Line 8. */
+static void
+keep_conflict(Decision *d)
+{
+	const Message *m = &d->message;
+	ReviewRequest review = {0};
+	Order	   *order;
+
+	if (!payorder_callback_conflict(m, "fact"))
+		return;
+	review.subject = psprintf("%s:%s:%s", m->gateway, m->txn_id,
+							  payorder_event_name(m->event));
+	review.cause = "conflict";
+	review.order_no = d->order_no;
+	review.gateway = m->gateway;
+	review.amount = m->has_amount ? &m->amount : NULL;
+	review.currency = m->currency;
+	payorder_task_review(&review);
+	order = d->order_no == NULL ? NULL : payorder_order_lock(d->order_no);
+	d->order = order;
+	d->payment = NULL;
+	d->edge = NULL;
+	note(d);
+}
+
+static void
+fill_in(Decision *d)
+{
+	Cause		cause = {0};
+	About		about = {d->message.gateway, d->message.txn_id};
+	Order	   *order = d->order_no == NULL ? NULL :
+		payorder_order_lock(d->order_no);
+
+	payorder_callback_refill(&d->message);
+	if (order == NULL)
+		return;
+	cause.actor = psprintf("gateway:%s", d->message.gateway);
+	cause.source = d->message.source;
+	cause.reason = "facts filled in";
+	payorder_order_event(order, "callback", &about, &cause);
+}
+
+/* Line 5b: the key was taken by a message that was not well-formed. */
+static void
+replace_invalid(Decision *d)
+{
+	Callback   *earlier = payorder_callback_find(&d->message);
+
+	payorder_callback_conflict(&earlier->message, "invalid");
+	payorder_callback_refill(&d->message);
+	payorder_task_close_review(psprintf("%s:%s:%s", d->message.gateway,
+										d->message.txn_id,
+										payorder_event_name(d->message.event)),
+							   "invalid");
+	payorder_decide_and_finish(d);
+}
+
+static Answer *
+in_doubt_or_raise(ErrorData *error)
+{
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	return undecided();
+}
+
+static Answer *
+seen_again(Decision *d, const Callback *stored)
+{
+	bool		valid = payorder_message_is_valid(&d->message, d->gateway);
+	bool		waiting = strcmp(stored->verdict, "parked") == 0 ||
+		strcmp(stored->verdict, "deferred") == 0;
+	bool		was_invalid = strcmp(stored->verdict, "mismatch") == 0 &&
+		stored->detail != NULL && strcmp(stored->detail, "invalid") == 0;
+	ErrorData  *error = NULL;
+	Answer	   *answer;
+
+	d->order_no = stored->order_no;
+	if (was_invalid && valid)
+	{
+		error = guarded(replace_invalid, d);
+		return error == NULL ? payorder_answer(d) : in_doubt_or_raise(error);
+	}
+	if (!same_facts(&d->message, stored) || (!valid && waiting))
+	{
+		payorder_decide(d, "conflict", "fact");
+		error = guarded(keep_conflict, d);
+	}
+	else
+	{
+		if (valid && says_more(&d->message, &stored->message))
+			error = guarded(fill_in, d);
+		if (waiting && error == NULL)
+			return payorder_redecide(stored);
+		payorder_decide(d, "duplicate", NULL);
+	}
+	if (error != NULL)
+		return in_doubt_or_raise(error);
+	d->order = NULL;
+	answer = payorder_answer(d);
+	answer->first_verdict = stored->verdict;
+	if (strcmp(d->verdict, "duplicate") == 0)
+		answer->detail = stored->detail;
+	return answer;
+}
+
+/* An id that is too long to be a key is kept by its digest, never cut. */
+static void
+fit_key(Message *m)
+{
+	uint8		digest[SHA256_BYTES];
+
+	if (strlen(m->txn_id) <= LONGEST_KEY)
+		return;
+	payorder_sha256(m->txn_id, strlen(m->txn_id), digest);
+	m->txn_id = psprintf("\x1bsha256:%s", payorder_hex(digest, SHA256_BYTES));
+}
+
+/* Takes one fact of a gateway and says what became of it. */
+Answer *
+payorder_callback_ingest(const Message *message)
+{
+	Decision	d = {0};
+	Callback   *stored;
+	Answer	   *answer = NULL;
+
+	d.message = *message;
+	fit_key(&d.message);
+	d.gateway = payorder_gateway(message->gateway, d.message.txn_id,
+								 message->currency);
+	if (d.gateway == NULL)
+		payorder_no_gateway(message->gateway);
+	while (answer == NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		stored = payorder_callback_find(&d.message);
+		answer = stored == NULL ? first_sight(&d) : seen_again(&d, stored);
+	}
+	return answer;
+}
+
+/* ---- the SQL function ---- */
+
+static void
+refuse_later_event(const char *event)
+{
+	static const char *const later[] = {
+		"pay_part", "pay_reversed", "authorised", "chargeback",
+		"chargeback_reversed", "chargeback_lost"
+	};
+
+	for (size_t i = 0; i < lengthof(later); i++)
+	{
+		if (strcmp(event, later[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("event \"%s\" is not supported yet", event),
+					 errhint("This version takes pay, pay_failed, pay_closed, refund, refund_failed and refund_stuck.")));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown event \"%.63s\"", event),
+			 errhint("Events are pay, pay_failed, pay_closed, refund, refund_failed and refund_stuck.")));
+}
+
+static void
+check_source(const char *source, const char *gateway)
+{
+	if (strcmp(source, "bill") == 0 || strcmp(source, "operator") == 0 ||
+		strcmp(gateway, "none") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("source or gateway is reserved for payorder itself"),
+				 errhint("Give source callback or query, and a gateway of your own.")));
+	if (strcmp(source, "callback") != 0 && strcmp(source, "query") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown source"),
+				 errhint("A source is callback or query.")));
+}
+
+/* The nine columns of ingest_result. */
+void
+payorder_answer_values(const Answer *answer, Datum *values, bool *nulls)
+{
+	const char *texts[] = {
+		answer->verdict, answer->first_verdict, answer->order_no,
+		answer->state, NULL, answer->detail, NULL,
+		answer->acknowledged ? "text/plain" : NULL,
+		answer->acknowledged ? "success" : NULL
+	};
+
+	for (size_t i = 0; i < lengthof(texts); i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+	}
+	values[4] = BoolGetDatum(answer->paid);
+	nulls[4] = false;
+	values[6] = Int32GetDatum(200);
+	nulls[6] = !answer->acknowledged;
+}
+
+static Message
+read_message(FunctionCallInfo fcinfo)
+{
+	Message		m = {0};
+	char	   *event;
+
+	m.gateway = payorder_required_text(fcinfo, 0, "gateway");
+	m.txn_id = payorder_required_text(fcinfo, 1, "txn_id");
+	event = payorder_required_text(fcinfo, 2, "event");
+	if (!payorder_message_event(event, &m.event))
+		refuse_later_event(event);
+	m.reference = payorder_text_argument(fcinfo, 3);
+	m.has_amount = !PG_ARGISNULL(4);
+	m.amount = m.has_amount ? PG_GETARG_INT64(4) : 0;
+	m.currency = payorder_text_argument(fcinfo, 5);
+	m.occurred_at = PG_ARGISNULL(6) ? NO_TIME : PG_GETARG_TIMESTAMPTZ(6);
+	m.payload = payorder_text_argument(fcinfo, 7);
+	m.source = PG_ARGISNULL(8) ? "callback" : payorder_text_argument(fcinfo, 8);
+	m.payment_txn = payorder_text_argument(fcinfo, 9);
+	m.refund_no = payorder_text_argument(fcinfo, 10);
+	if (!PG_ARGISNULL(11) && PG_GETARG_BOOL(11))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("amount_is_total is not supported yet"),
+				 errhint("Give the amount of the single refund.")));
+	check_source(m.source, m.gateway);
+	return m;
+}
+
+Datum
+payorder_ingest(PG_FUNCTION_ARGS)
+{
+	Message		message;
+	Datum		values[ANSWER_COLUMNS];
+	bool		nulls[ANSWER_COLUMNS];
+
+	payorder_prevent_read_only("ingest()");
+	message = read_message(fcinfo);
+	payorder_answer_values(payorder_callback_ingest(&message), values, nulls);
+	PG_RETURN_DATUM(payorder_composite(fcinfo, values, nulls));
+}

@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback.h
+ *		What gateways say, and what is decided about it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_CALLBACK_H
+#define PAYORDER_CALLBACK_H
+
+#include "utils/timestamp.h"
+
+/* The canonical events; as bits, since a line may stand for several. */
+typedef enum MessageEvent
+{
+	EVENT_PAY = 1 << 0,
+	EVENT_PAY_FAILED = 1 << 1,
+	EVENT_PAY_CLOSED = 1 << 2,
+	EVENT_REFUND = 1 << 3,
+	EVENT_REFUND_FAILED = 1 << 4,
+	EVENT_REFUND_STUCK = 1 << 5
+} MessageEvent;
+
+#define ATTEMPT_EVENTS	(EVENT_PAY_FAILED | EVENT_PAY_CLOSED)
+#define REFUND_EVENTS	(EVENT_REFUND | EVENT_REFUND_FAILED | EVENT_REFUND_STUCK)
+#define ALL_EVENTS		(EVENT_PAY | ATTEMPT_EVENTS | REFUND_EVENTS)
+
+/* One fact that a gateway says; all but the first three may be missing. */
+typedef struct Message
+{
+	const char *gateway;
+	const char *txn_id;
+	MessageEvent event;
+	const char *reference;		/* an order_no or payment_no */
+	bool		has_amount;
+	int64		amount;
+	const char *currency;
+	TimestampTz occurred_at;
+	const char *payload;
+	const char *source;
+	const char *payment_txn;
+	const char *refund_no;
+} Message;
+
+/* What became of it. */
+typedef struct Answer
+{
+	const char *verdict;
+	const char *first_verdict;
+	const char *order_no;
+	const char *state;
+	bool		paid;
+	const char *detail;
+	bool		acknowledged;
+} Answer;
+
+#define ANSWER_COLUMNS	9
+
+extern void payorder_answer_values(const Answer *answer, Datum *values,
+								   bool *nulls);
+extern bool payorder_message_event(const char *name, MessageEvent *event);
+extern Answer *payorder_callback_ingest(const Message *message);
+extern int	payorder_callback_drain_order(const char *order_no);
+extern int	payorder_callback_drain_due(TimestampTz at, int most, bool *more);
+extern void payorder_callback_meet(const char *order_no);
+extern int	payorder_callback_retry(const char *order_no);
+extern TimestampTz payorder_callbacks_next(void);
+extern bool payorder_callback_pay_waits(const char *order_no);
+extern void payorder_callback_register(void);
+
+#endif							/* PAYORDER_CALLBACK_H */

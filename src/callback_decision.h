@@ -1,0 +1,124 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback_decision.h
+ *		A message on its way down the list of lines; inside of the room.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_CALLBACK_DECISION_H
+#define PAYORDER_CALLBACK_DECISION_H
+
+#include "attempt.h"
+#include "callback.h"
+#include "refund.h"
+
+/* A row of payorder.callbacks. */
+typedef struct Callback
+{
+	Message		message;		/* without payload */
+	const char *order_no;		/* as resolved */
+	const char *first_verdict;
+	const char *verdict;
+	const char *detail;
+} Callback;
+
+/* A row of payorder.callbacks_waiting. */
+typedef struct Waiting
+{
+	const char *gateway;
+	const char *txn_id;
+	const char *event;
+	const char *verdict;
+	const char *reason;
+	const char *reference;
+	const char *order_no;
+	const char *payment_txn;
+	const char *refund_no;
+	TimestampTz arrived_at;
+	int			tries;
+	bool		alarmed;
+} Waiting;
+
+typedef struct Decision
+{
+	Message		message;
+	Gateway    *gateway;
+	bool		stored;			/* its key row was there: parked or deferred */
+	bool		draining;		/* in its turn, so older ones don't matter */
+	bool		at_key;			/* still waiting for the key */
+	bool		gone;			/* another transaction decided it meanwhile */
+	const char *defer;			/* write it down as deferred, with this reason */
+	int			tries;			/* how often it raised before */
+
+	/* address: what the message names */
+	bool		names_differ;
+	const char *order_no;
+	Order	   *order;			/* locked, once it is */
+	Attempt    *attempt;
+	Payment    *payment;
+	Refund	   *refund;
+
+	/* the result */
+	const char *verdict;
+	const char *detail;
+	const char *moved;			/* json of the pots' moves */
+	const Edge *edge;			/* to be taken with the verdict's event */
+	const char *return_cause;	/* return what is owed, with this cause */
+	const char *alarm_cause;	/* a person must look at the payment */
+	const char *error;
+	TimestampTz next_at;		/* parked or deferred: when to look again */
+} Decision;
+
+/*
+ * A line of VERDICTS.md: for which events it is there, when it holds, and
+ * what it decides.
+ */
+typedef struct Line
+{
+	const char *number;
+	int			events;
+	bool		(*holds) (Decision *decision);
+	void		(*decide) (Decision *decision);
+} Line;
+
+/* callback.c */
+extern void payorder_decide_and_finish(Decision *decision);
+extern void payorder_finish(Decision *decision);
+extern Answer *payorder_answer(const Decision *decision);
+
+/* callback_drain.c */
+extern Answer *payorder_redecide(const Callback *callback);
+extern bool payorder_drain_older(Decision *decision);
+extern void payorder_drain_related(Decision *decision);
+extern void payorder_meet_order(Decision *decision);
+
+/* callback_lines.c */
+extern bool payorder_message_is_valid(const Message *message,
+									  const Gateway *gateway);
+extern bool payorder_decide_address(Decision *decision);
+extern void payorder_decide_locked(Decision *decision);
+extern void payorder_decide(Decision *decision, const char *verdict,
+							const char *detail);
+extern void payorder_resolve(Decision *decision);
+
+/* callback_store.c */
+extern const char *payorder_event_name(MessageEvent event);
+extern Callback *payorder_callback_find(const Message *message);
+extern Callback *payorder_callback_lock(const Waiting *waiting);
+extern bool payorder_callback_insert(const Message *message);
+extern void payorder_callback_refill(const Message *message);
+extern void payorder_callback_record(Decision *decision);
+extern bool payorder_callback_conflict(const Message *message,
+									   const char *detail);
+extern void payorder_waiting_write(const Decision *decision);
+extern void payorder_waiting_delete(const Message *message);
+extern void payorder_waiting_later(const Waiting *waiting, TimestampTz next_at,
+								   int tries, bool alarmed);
+extern Waiting *payorder_waiting_of_order(const char *order_no,
+										  bool deferred_only, int most,
+										  int *count);
+extern Waiting *payorder_waiting_for(const Payment *payment,
+									 const Refund *refund, int *count);
+extern Waiting *payorder_waiting_due(TimestampTz at, int most, int *count);
+
+#endif							/* PAYORDER_CALLBACK_DECISION_H */

@@ -1,0 +1,824 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback_lines.c
+ *		The list of what ingest decides, line by line.
+ *
+ * Read each table from the top: the first line that is there for the event
+ * and holds decides.  The numbers are those of doc/verdicts.md; what comes
+ * before the address (lines 5 to 8) and around the lock (12, 20) is the frame
+ * in callback.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "callback_decision.h"
+#include "guc.h"
+#include "relation.h"
+#include "timer.h"
+
+#define LONGEST_ID		128
+
+void
+payorder_decide(Decision *d, const char *verdict, const char *detail)
+{
+	d->verdict = verdict;
+	d->detail = detail;
+}
+
+/* ---- 5: the form of a message ---- */
+
+static bool
+is_id(const char *id, bool required)
+{
+	if (id == NULL)
+		return !required;
+	if (id[0] == '\0' || strlen(id) > LONGEST_ID)
+		return false;
+	for (const char *c = id; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < 0x20 || *c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* Whether amount, currency and ids have the form that they must have. */
+bool
+payorder_message_is_valid(const Message *m, const Gateway *gateway)
+{
+	bool		is_none = strcmp(m->gateway, "none") == 0;
+
+	if (m->event == EVENT_PAY || m->event == EVENT_REFUND)
+	{
+		if (!m->has_amount || m->amount < 0 || (m->amount == 0) != is_none)
+			return false;
+	}
+	if (m->currency == NULL ? m->event == EVENT_PAY : !gateway->currency_known)
+		return false;
+	if (m->event == EVENT_PAY && !gateway->pay_id_fits)
+		return false;
+	return is_id(m->txn_id, true) && is_id(m->reference, false) &&
+		is_id(m->payment_txn, false) && is_id(m->refund_no, false);
+}
+
+/* ---- 9: the address ---- */
+
+static void
+names_order(Decision *d, const char *order_no)
+{
+	if (order_no == NULL)
+		return;
+	if (d->order_no != NULL && strcmp(d->order_no, order_no) != 0)
+		d->names_differ = true;
+	else
+		d->order_no = order_no;
+}
+
+static void
+resolve_refund(Decision *d)
+{
+	const Message *m = &d->message;
+
+	if (m->refund_no != NULL)
+	{
+		d->refund = payorder_refund_find(m->refund_no);
+		if (d->refund != NULL && strcmp(d->refund->gateway, m->gateway) != 0)
+			d->refund = NULL;
+	}
+	if (d->refund == NULL && m->event != EVENT_REFUND)
+		d->refund = payorder_refund_by_gateway_id(m->gateway, m->txn_id);
+	if (m->payment_txn != NULL)
+		d->payment = payorder_payment_find(m->gateway, m->payment_txn);
+	else if (d->refund != NULL)
+		d->payment = payorder_payment_find(d->refund->gateway,
+										   d->refund->txn_id);
+}
+
+static void
+resolve_reference(Decision *d)
+{
+	const Message *m = &d->message;
+
+	if (m->reference == NULL)
+		return;
+	d->attempt = payorder_attempt_find(m->reference);
+	if (d->attempt != NULL)
+	{
+		names_order(d, d->attempt->order_no);
+		if (strcmp(d->attempt->gateway, m->gateway) != 0)
+			d->names_differ = true;
+	}
+	else if (payorder_order_find(m->reference) != NULL)
+		names_order(d, m->reference);
+}
+
+/* Finds what a message names: payment, refund, attempt and order. */
+void
+payorder_resolve(Decision *d)
+{
+	d->names_differ = false;
+	d->order_no = NULL;
+	d->attempt = NULL;
+	d->payment = NULL;
+	d->refund = NULL;
+	if (d->message.event & REFUND_EVENTS)
+		resolve_refund(d);
+	else
+		d->payment = payorder_payment_find(d->message.gateway,
+										   d->message.txn_id);
+	if (d->payment != NULL)
+		names_order(d, d->payment->order_no);
+	if (d->refund != NULL)
+		names_order(d, d->refund->order_no);
+	resolve_reference(d);
+}
+
+/* The payment of a pay message: the row that is there, or one to be. */
+static Payment *
+own_payment(Decision *d)
+{
+	const Message *m = &d->message;
+
+	if (d->payment == NULL)
+	{
+		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
+										  m->currency);
+		d->payment->occurred_at = m->occurred_at;
+	}
+	if (d->attempt != NULL && !d->names_differ)
+		d->payment->payment_no = d->attempt->payment_no;
+	return d->payment;
+}
+
+static void
+save_payment(Decision *d)
+{
+	d->moved = payorder_payment_save(d->payment, d->order);
+}
+
+/* Money that waits lies in review, with the order if it is known. */
+static void
+keep_waiting_payment(Decision *d)
+{
+	if (d->message.event != EVENT_PAY)
+		return;
+	own_payment(d);
+	if (d->payment->order_no == NULL)
+		d->payment->order_no = d->order_no;
+	save_payment(d);
+}
+
+static void
+wait_for(Decision *d, const char *verdict, const char *reason,
+		 TimestampTz next_at)
+{
+	payorder_decide(d, verdict, reason);
+	d->next_at = next_at;
+	keep_waiting_payment(d);
+}
+
+static TimestampTz
+alert_time(void)
+{
+	return payorder_now() + payorder_park_alert * USECS_PER_SEC;
+}
+
+static bool
+names_differ(Decision *d)
+{
+	return d->names_differ;
+}
+
+static void
+conflict_order(Decision *d)
+{
+	payorder_decide(d, "conflict", "order");
+	d->order_no = NULL;
+	if (d->message.event != EVENT_PAY)
+		return;
+	own_payment(d);
+	save_payment(d);
+	d->alarm_cause = "conflict";
+}
+
+static bool
+gateway_paused(Decision *d)
+{
+	return d->gateway->paused &&
+		payorder_gateway_paused_locked(d->message.gateway);
+}
+
+static void
+defer_paused(Decision *d)
+{
+	wait_for(d, "deferred", "paused", DT_NOEND);
+}
+
+static bool
+no_order(Decision *d)
+{
+	return d->order_no == NULL;
+}
+
+static void
+park_order(Decision *d)
+{
+	wait_for(d, "parked", "order", d->message.event == EVENT_PAY ?
+			 alert_time() : DT_NOEND);
+}
+
+static bool
+nothing_known(Decision *d)
+{
+	return d->payment == NULL && d->order_no == NULL;
+}
+
+static void
+park_payment(Decision *d)
+{
+	wait_for(d, "parked", "payment", payorder_now() + USECS_PER_SEC);
+}
+
+static bool
+no_refund(Decision *d)
+{
+	return d->refund == NULL;
+}
+
+static void
+park_refund(Decision *d)
+{
+	wait_for(d, "parked", "refund", payorder_now() + USECS_PER_SEC);
+}
+
+static const Line address_lines[] = {
+	{"9", EVENT_PAY | ATTEMPT_EVENTS, names_differ, conflict_order},
+	{"10", ALL_EVENTS, gateway_paused, defer_paused},
+	{"11", EVENT_PAY | ATTEMPT_EVENTS, no_order, park_order},
+	{"27", EVENT_REFUND, nothing_known, park_payment},
+	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, no_refund, park_refund},
+	{0}
+};
+
+/* ---- 13 to 19: pay, under the order's lock ---- */
+
+static bool
+attempt_missing(Decision *d)
+{
+	return d->gateway->require_attempt && d->attempt == NULL &&
+		strcmp(d->message.gateway, "none") != 0 &&
+		!payorder_attempts_any_at(d->order, d->message.gateway);
+}
+
+static void
+park_attempt(Decision *d)
+{
+	wait_for(d, "parked", "attempt", alert_time());
+}
+
+/* Begins a decision about a payment of the order that is locked. */
+static Payment *
+decide_payment(Decision *d, const char *verdict, const char *detail)
+{
+	payorder_decide(d, verdict, detail);
+	own_payment(d);
+	d->payment->order_no = d->order->order_no;
+	if (d->attempt != NULL && strcmp(d->attempt->state, "paid") != 0)
+		payorder_attempt_end(d->attempt, "paid",
+							 strcmp(d->message.source, "query") == 0);
+	return d->payment;
+}
+
+static bool
+payment_reversed(Decision *d)
+{
+	return d->payment != NULL && d->payment->reversed_at != NO_TIME;
+}
+
+static void
+stale_reversed(Decision *d)
+{
+	decide_payment(d, "stale", "reversed");
+	save_payment(d);
+}
+
+static bool
+order_paid(Decision *d)
+{
+	return payorder_order_is_paid(d->order);
+}
+
+static void
+move_to_owed(Decision *d, const char *cause)
+{
+	Payment    *payment = d->payment;
+
+	payment->disposition = DISPOSITION_SURPLUS;
+	payment->pots.owed += payment->pots.review;
+	payment->pots.review = 0;
+	save_payment(d);
+	d->return_cause = cause;
+}
+
+static void
+excess(Decision *d)
+{
+	decide_payment(d, "excess", NULL);
+	move_to_owed(d, "excess");
+}
+
+static int64
+left_to_pay(Decision *d)
+{
+	return d->order->amount - d->order->paid;
+}
+
+static int64
+paid_now(Decision *d)
+{
+	return d->payment != NULL ? d->payment->amount : d->message.amount;
+}
+
+static bool
+currency_differs(Decision *d)
+{
+	const char *currency = d->payment != NULL ? d->payment->currency :
+		d->message.currency;
+
+	return strcmp(currency, d->order->currency) != 0;
+}
+
+static bool
+amount_differs(Decision *d)
+{
+	return paid_now(d) != (d->attempt != NULL ? d->attempt->amount :
+						   left_to_pay(d));
+}
+
+static bool
+left_differs(Decision *d)
+{
+	return d->attempt != NULL && d->attempt->amount != left_to_pay(d);
+}
+
+static bool
+all_equal(Decision *d)
+{
+	return !currency_differs(d) && !amount_differs(d) && !left_differs(d);
+}
+
+static bool
+order_shut(Decision *d)
+{
+	return payorder_state_edge(d->order->state, "pay") == NULL;
+}
+
+static bool
+can_reopen(Decision *d)
+{
+	return order_shut(d) && all_equal(d) &&
+		payorder_order_edge(d->order, "reopen") != NULL;
+}
+
+static void
+keep(Decision *d, const char *event)
+{
+	Payment    *payment = d->payment;
+
+	payment->disposition = DISPOSITION_ORDER;
+	payment->pots.kept += payment->pots.review;
+	payment->pots.review = 0;
+	save_payment(d);
+	d->edge = payorder_order_edge(d->order, event);
+	if (d->edge == NULL)
+		elog(ERROR, "could not take edge \"%s\"", event);
+}
+
+static void
+reopen(Decision *d)
+{
+	decide_payment(d, "late", "reopened");
+	keep(d, "reopen");
+	payorder_attempts_close_others(d->order, d->attempt);
+}
+
+static void
+late(Decision *d)
+{
+	decide_payment(d, "late", "returned");
+	move_to_owed(d, "late");
+}
+
+static void
+keep_in_review(Decision *d, const char *detail)
+{
+	decide_payment(d, "mismatch", detail);
+	save_payment(d);
+	d->alarm_cause = "mismatch";
+}
+
+static void
+mismatch_currency(Decision *d)
+{
+	keep_in_review(d, "currency");
+}
+
+static void
+mismatch_amount(Decision *d)
+{
+	keep_in_review(d, "amount");
+}
+
+static void
+mismatch_repriced(Decision *d)
+{
+	keep_in_review(d, "repriced");
+}
+
+static bool
+always(Decision *d)
+{
+	return true;
+}
+
+static void
+pay(Decision *d)
+{
+	decide_payment(d, "applied", NULL);
+	keep(d, "pay");
+	payorder_attempts_close_others(d->order, d->attempt);
+}
+
+/* ---- 21 to 25: an attempt ended without money ---- */
+
+static bool
+has_payment(Decision *d)
+{
+	return d->payment != NULL ||
+		(d->attempt != NULL && strcmp(d->attempt->state, "paid") == 0);
+}
+
+static void
+stale_after_pay(Decision *d)
+{
+	payorder_decide(d, "stale", "paid");
+	if (d->message.event == EVENT_PAY_CLOSED && d->attempt != NULL)
+		payorder_attempt_query(d->order, d->attempt);
+}
+
+static bool
+attempt_ended(Decision *d)
+{
+	return d->attempt != NULL && !payorder_attempt_is_open(d->attempt);
+}
+
+static void
+stale(Decision *d)
+{
+	payorder_decide(d, "stale", NULL);
+}
+
+static bool
+ends_attempt(Decision *d)
+{
+	return d->attempt != NULL &&
+		(d->message.event == EVENT_PAY_CLOSED || d->gateway->failed_is_final);
+}
+
+static bool
+can_confirm_close(Decision *d)
+{
+	return payorder_order_is_closing(d->order) &&
+		payorder_guard_holds("no_open_attempt", d->order);
+}
+
+static void
+end_attempt(Decision *d)
+{
+	payorder_decide(d, "applied", "attempt");
+	payorder_attempt_end(d->attempt, d->message.event == EVENT_PAY_CLOSED ?
+						 "closed" : "failed",
+						 strcmp(d->message.source, "query") == 0);
+	if (can_confirm_close(d))	/* 24 */
+		d->edge = payorder_order_edge(d->order, "close_confirmed");
+}
+
+static bool
+attempt_open(Decision *d)
+{
+	return d->attempt != NULL;
+}
+
+static void
+note_failure(Decision *d)
+{
+	payorder_decide(d, "applied", "noted");
+}
+
+static bool
+confirms_close(Decision *d)
+{
+	return d->message.event == EVENT_PAY_CLOSED && can_confirm_close(d);
+}
+
+static void
+confirm_close(Decision *d)
+{
+	payorder_decide(d, "applied", NULL);
+	d->edge = payorder_order_edge(d->order, "close_confirmed");
+}
+
+/* ---- 27 to 35: money went back ---- */
+
+static bool
+payment_unknown(Decision *d)
+{
+	int			count;
+	int			found = 0;
+	Payment    *payments;
+
+	if (d->payment != NULL)
+		return false;
+	if (d->message.payment_txn != NULL || d->refund != NULL ||
+		d->order == NULL)
+		return true;
+	payments = payorder_payments_lock(d->order->order_no, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(payments[i].gateway, d->message.gateway) == 0 &&
+			found++ == 0)
+			d->payment = &payments[i];
+	}
+	if (found > 1)
+		d->payment = NULL;
+	return found == 0;
+}
+
+static bool
+payment_unnamed(Decision *d)
+{
+	return d->payment == NULL;
+}
+
+static void
+mismatch_unnamed(Decision *d)
+{
+	payorder_decide(d, "mismatch", "unnamed");
+	payorder_order_alarm(d->order, "refund_unnamed", NULL);
+}
+
+static bool
+other_currency(Decision *d)
+{
+	return d->message.currency != NULL &&
+		strcmp(d->message.currency, d->payment->currency) != 0;
+}
+
+static void
+mismatch_refund_currency(Decision *d)
+{
+	payorder_decide(d, "mismatch", "currency");
+	payorder_payment_alarm(d->order, d->payment, "refund_currency",
+						   d->message.amount);
+}
+
+static bool
+is_ours(Decision *d)
+{
+	return d->refund != NULL && strcmp(d->refund->cause, "external") != 0;
+}
+
+static bool
+of_other_payment(Decision *d)
+{
+	return is_ours(d) && strcmp(d->refund->txn_id, d->payment->txn_id) != 0;
+}
+
+static void
+conflict_payment(Decision *d)
+{
+	payorder_decide(d, "conflict", "payment");
+	payorder_refund_query(d->refund, payorder_now());
+	payorder_payment_alarm(d->order, d->payment, "refund_conflict",
+						   d->message.amount);
+}
+
+static bool
+ours_pending(Decision *d)
+{
+	return is_ours(d) && (d->refund->state == REFUND_HELD ||
+						  payorder_refund_is_open(d->refund));
+}
+
+static bool
+ours_pending_equal(Decision *d)
+{
+	return ours_pending(d) && d->refund->amount == d->message.amount;
+}
+
+static RefundWord
+word_of(Decision *d)
+{
+	RefundWord	word = {0};
+
+	word.refund_no = d->message.refund_no;
+	word.gateway_refund_id = d->message.txn_id;
+	word.amount = d->message.amount;
+	word.occurred_at = d->message.occurred_at;
+	word.actor = psprintf("gateway:%s", d->message.gateway);
+	word.source = d->message.source;
+	return word;
+}
+
+static void
+refund_succeeded(Decision *d)
+{
+	RefundWord	word = word_of(d);
+
+	payorder_decide(d, "applied", NULL);
+	d->moved = payorder_refund_succeed(d->order, d->payment, d->refund, &word);
+}
+
+static void
+refund_differs(Decision *d)
+{
+	payorder_decide(d, "mismatch", "amount");
+	payorder_refund_doubt(d->order, d->refund, "refund_differs");
+	payorder_refund_query(d->refund, payorder_now());
+}
+
+static bool
+ours_succeeded(Decision *d)
+{
+	return is_ours(d) && d->refund->state == REFUND_SUCCEEDED;
+}
+
+static bool
+ours_succeeded_unnamed(Decision *d)
+{
+	return ours_succeeded(d) &&
+		(d->refund->gateway_refund_id == NULL ||
+		 strcmp(d->refund->gateway_refund_id, d->message.txn_id) == 0);
+}
+
+static void
+name_refund(Decision *d)
+{
+	payorder_decide(d, "duplicate", NULL);
+	d->refund->gateway_refund_id = d->message.txn_id;
+	payorder_refund_save(d->refund);
+}
+
+static void
+refunded_twice(Decision *d)
+{
+	RefundWord	word = word_of(d);
+
+	payorder_decide(d, "conflict", "twice");
+	d->moved = payorder_refund_external(d->order, d->payment, &word);
+	d->alarm_cause = "refunded_twice";
+}
+
+static void
+resurrect(Decision *d)
+{
+	RefundWord	word = word_of(d);
+
+	payorder_decide(d, "applied", "resurrected");
+	d->moved = payorder_refund_resurrect(d->order, d->payment, d->refund,
+										 &word);
+}
+
+static void
+external_refund(Decision *d)
+{
+	RefundWord	word = word_of(d);
+
+	payorder_decide(d, "applied", "external");
+	d->moved = payorder_refund_external(d->order, d->payment, &word);
+}
+
+/* ---- 36 to 40: a refund failed or is stuck ---- */
+
+static bool
+older_than_success(Decision *d)
+{
+	return d->refund->state == REFUND_SUCCEEDED &&
+		d->message.occurred_at != NO_TIME &&
+		d->message.occurred_at < d->refund->succeeded_at;
+}
+
+static bool
+failure_is_stale(Decision *d)
+{
+	return older_than_success(d) || d->refund->state == REFUND_HELD ||
+		d->refund->state == REFUND_FAILED ||
+		d->refund->state == REFUND_REVERSED ||
+		d->refund->state == REFUND_CANCELLED;
+}
+
+static bool
+refund_has_succeeded(Decision *d)
+{
+	return d->refund->state == REFUND_SUCCEEDED;
+}
+
+static void
+reverse_refund(Decision *d)
+{
+	payorder_decide(d, "applied", "reversal");
+	d->moved = payorder_refund_reverse(d->order, d->payment, d->refund);
+	d->alarm_cause = "refund_reversed";
+}
+
+static void
+fail_refund(Decision *d)
+{
+	payorder_decide(d, "applied", NULL);
+	d->moved = payorder_refund_fail(d->order, d->payment, d->refund);
+}
+
+static void
+stale_and_query(Decision *d)
+{
+	payorder_decide(d, "stale", NULL);
+	payorder_refund_query(d->refund, payorder_now());
+}
+
+static void
+stick_refund(Decision *d)
+{
+	payorder_decide(d, "applied", "stuck");
+	payorder_refund_stick(d->order, d->payment, d->refund);
+}
+
+#define FAILED_OR_STUCK (EVENT_REFUND_FAILED | EVENT_REFUND_STUCK)
+
+static const Line locked_lines[] = {
+	{"11", EVENT_PAY, attempt_missing, park_attempt},
+	{"D", EVENT_PAY, payment_reversed, stale_reversed},
+	{"13", EVENT_PAY, order_paid, excess},
+	{"14a", EVENT_PAY, can_reopen, reopen},
+	{"14b", EVENT_PAY, order_shut, late},
+	{"15", EVENT_PAY, currency_differs, mismatch_currency},
+	{"16", EVENT_PAY, amount_differs, mismatch_amount},
+	{"17", EVENT_PAY, left_differs, mismatch_repriced},
+	{"18", EVENT_PAY, always, pay},
+
+	{"21", ATTEMPT_EVENTS, has_payment, stale_after_pay},
+	{"22", ATTEMPT_EVENTS, attempt_ended, stale},
+	{"23", ATTEMPT_EVENTS, ends_attempt, end_attempt},
+	{"23", ATTEMPT_EVENTS, attempt_open, note_failure},
+	{"25", ATTEMPT_EVENTS, confirms_close, confirm_close},
+	{"25", ATTEMPT_EVENTS, always, stale},
+
+	{"27", EVENT_REFUND, payment_unknown, park_payment},
+	{"27", EVENT_REFUND, payment_unnamed, mismatch_unnamed},
+	{"28", EVENT_REFUND, other_currency, mismatch_refund_currency},
+	{"30", EVENT_REFUND, of_other_payment, conflict_payment},
+	{"31", EVENT_REFUND, ours_pending_equal, refund_succeeded},
+	{"32", EVENT_REFUND, ours_pending, refund_differs},
+	{"33", EVENT_REFUND, ours_succeeded_unnamed, name_refund},
+	{"33", EVENT_REFUND, ours_succeeded, refunded_twice},
+	{"34", EVENT_REFUND, is_ours, resurrect},
+	{"35", EVENT_REFUND, always, external_refund},
+
+	{"36", FAILED_OR_STUCK, no_refund, park_refund},
+	{"37", FAILED_OR_STUCK, failure_is_stale, stale},
+	{"38", EVENT_REFUND_FAILED, refund_has_succeeded, reverse_refund},
+	{"39", EVENT_REFUND_FAILED, always, fail_refund},
+	{"40", EVENT_REFUND_STUCK, refund_has_succeeded, stale_and_query},
+	{"40", EVENT_REFUND_STUCK, always, stick_refund},
+	{0}
+};
+
+/* Takes the first line of a list that holds; false if none does. */
+static bool
+walk(const Line *lines, Decision *d)
+{
+	for (const Line *line = lines; line->number != NULL; line++)
+	{
+		if ((line->events & d->message.event) != 0 && line->holds(d))
+		{
+			line->decide(d);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Lines 9 to 11; false if the order, or its payment, is to be locked. */
+bool
+payorder_decide_address(Decision *d)
+{
+	return walk(address_lines, d);
+}
+
+/* The lines under the lock; one of them always holds. */
+void
+payorder_decide_locked(Decision *d)
+{
+	if (!walk(locked_lines, d))
+		elog(ERROR, "no line holds");
+}

@@ -1,0 +1,447 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback_store.c
+ *		The rows of callbacks, of those that wait, and of conflicts.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+#include "callback_decision.h"
+#include "crypto.h"
+#include "guc.h"
+#include "relation.h"
+#include "timer.h"
+#include "wake.h"
+
+#define FACT_COLUMNS \
+	"gateway, txn_id, event, reference, payment_txn, refund_no, amount," \
+	" currency, occurred_at, source"
+#define CALLBACK_COLUMNS \
+	FACT_COLUMNS ", order_no, first_verdict, verdict, detail"
+#define WAITING_COLUMNS \
+	"w.gateway, w.txn_id, w.event, w.verdict, w.reason, w.reference," \
+	" w.order_no, w.payment_txn, w.refund_no, w.arrived_at, w.tries, w.alarmed"
+
+static Statement find_callback = {
+	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttt"
+};
+static Statement lock_callback = {
+	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3 FOR UPDATE",
+	.arguments = "ttt"
+};
+static Statement insert_callback = {
+	.sql = "INSERT INTO payorder.callbacks (" FACT_COLUMNS ", body, body_sha256,"
+	" received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+	" $13) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
+	.arguments = "ttttttLtztjyz"
+};
+static Statement refill_callback = {
+	.sql = "UPDATE payorder.callbacks SET"
+	" reference = coalesce($4, reference),"
+	" payment_txn = coalesce($5, payment_txn),"
+	" refund_no = coalesce($6, refund_no), amount = coalesce($7, amount),"
+	" currency = coalesce($8, currency),"
+	" occurred_at = coalesce($9, occurred_at)"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttttttLtz"
+};
+static Statement record_verdict = {
+	.sql = "UPDATE payorder.callbacks SET order_no = coalesce($4, order_no),"
+	" first_verdict = coalesce(first_verdict, $5), verdict = $5, detail = $6,"
+	" error = $7, decided_at = $8"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "tttttttz"
+};
+static Statement insert_conflict = {
+	.sql = "INSERT INTO payorder.callback_conflicts (" FACT_COLUMNS ","
+	" facts_sha256, amount_is_total, detail, body, body_sha256, received_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, false, $12, $13,"
+	" $14, $15) ON CONFLICT DO NOTHING",
+	.arguments = "ttttttLtztytjyz"
+};
+static Statement write_waiting = {
+	.sql = "INSERT INTO payorder.callbacks_waiting AS w (gateway, txn_id, event,"
+	" verdict, reason, reference, order_no, payment_txn, refund_no,"
+	" drain_rank, occurred_at, arrived_at, next_at, tries)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+	" ON CONFLICT (gateway, txn_id, event) DO UPDATE SET"
+	" verdict = excluded.verdict, reason = excluded.reason,"
+	" reference = excluded.reference,"
+	" order_no = coalesce(excluded.order_no, w.order_no),"
+	" payment_txn = excluded.payment_txn, refund_no = excluded.refund_no,"
+	" occurred_at = excluded.occurred_at, next_at = excluded.next_at,"
+	" tries = excluded.tries",
+	.arguments = "tttttttttizzzi"
+};
+static Statement delete_waiting = {
+	.sql = "DELETE FROM payorder.callbacks_waiting"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttt"
+};
+static Statement later_waiting = {
+	.sql = "UPDATE payorder.callbacks_waiting SET next_at = $4, tries = $5,"
+	" alarmed = $6 WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "tttzib"
+};
+static Statement deferred_of_order = {
+	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
+	" WHERE w.order_no = $1 AND w.verdict = 'deferred'"
+	" AND w.next_at < 'infinity'"
+	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g"
+	" WHERE g.gateway = w.gateway AND g.paused)"
+	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT $2",
+	.arguments = "ti"
+};
+static Statement waiting_of_order = {
+	.sql = "SELECT " WAITING_COLUMNS " FROM (SELECT w.*"
+	" FROM payorder.callbacks_waiting AS w"
+	" WHERE w.order_no = $1 OR w.reference = $1"
+	" UNION SELECT w.* FROM payorder.attempts AS a"
+	" JOIN payorder.callbacks_waiting AS w ON w.reference = a.payment_no"
+	" WHERE a.order_no = $1) AS w"
+	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT $2",
+	.arguments = "ti"
+};
+static Statement waiting_for_payment = {
+	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
+	" WHERE w.verdict = 'parked' AND ((w.gateway = $1 AND w.payment_txn = $2)"
+	" OR (w.order_no = $3 AND w.reason IN ('payment', 'refund'))"
+	" OR w.refund_no = $4)"
+	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT 100",
+	.arguments = "tttt"
+};
+static Statement waiting_due = {
+	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
+	" WHERE w.next_at <= $1 ORDER BY w.arrival LIMIT $2",
+	.arguments = "zi"
+};
+static Statement waiting_next = {
+	.sql = "SELECT pg_catalog.min(next_at) FROM payorder.callbacks_waiting"
+	" WHERE next_at < 'infinity'",
+	.arguments = ""
+};
+static Statement pay_waits = {
+	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1"
+	" AND event = 'pay' LIMIT 1",
+	.arguments = "t"
+};
+static Statement retry_waiting = {
+	.sql = "UPDATE payorder.callbacks_waiting SET next_at = pg_catalog.now(),"
+	" tries = 0 WHERE order_no = $1 AND reason = 'error'",
+	.arguments = "t"
+};
+
+/* The events, in the order of draining. */
+static const struct
+{
+	MessageEvent event;
+	const char *name;
+	int			drain_rank;
+}			events[] = {
+	{EVENT_PAY, "pay", 1},
+	{EVENT_PAY_FAILED, "pay_failed", 2},
+	{EVENT_PAY_CLOSED, "pay_closed", 2},
+	{EVENT_REFUND, "refund", 3},
+	{EVENT_REFUND_FAILED, "refund_failed", 4},
+	{EVENT_REFUND_STUCK, "refund_stuck", 4}
+};
+
+/* The event of a name; false if there is no such event. */
+bool
+payorder_message_event(const char *name, MessageEvent *event)
+{
+	for (size_t i = 0; i < lengthof(events); i++)
+	{
+		if (strcmp(events[i].name, name) == 0)
+		{
+			*event = events[i].event;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *
+payorder_event_name(MessageEvent event)
+{
+	for (size_t i = 0; i < lengthof(events); i++)
+	{
+		if (events[i].event == event)
+			return events[i].name;
+	}
+	return NULL;
+}
+
+static int
+drain_rank(MessageEvent event)
+{
+	for (size_t i = 0; i < lengthof(events); i++)
+	{
+		if (events[i].event == event)
+			return events[i].drain_rank;
+	}
+	return 0;
+}
+
+static Callback *
+read_callback(Rows *rows)
+{
+	Callback   *callback;
+	Message    *message;
+	Reader		reader;
+
+	if (rows->count == 0)
+		return NULL;
+	callback = palloc0(sizeof(Callback));
+	message = &callback->message;
+	reader = payorder_row(rows, 0);
+	message->gateway = payorder_read_text(&reader);
+	message->txn_id = payorder_read_text(&reader);
+	if (!payorder_message_event(payorder_read_text(&reader), &message->event))
+		elog(ERROR, "unknown event in payorder.callbacks");
+	message->reference = payorder_read_text(&reader);
+	message->payment_txn = payorder_read_text(&reader);
+	message->refund_no = payorder_read_text(&reader);
+	message->has_amount = !reader.next->isnull;
+	message->amount = payorder_read_number(&reader);
+	message->currency = payorder_read_text(&reader);
+	message->occurred_at = payorder_read_time(&reader);
+	message->source = payorder_read_text(&reader);
+	callback->order_no = payorder_read_text(&reader);
+	callback->first_verdict = payorder_read_text(&reader);
+	callback->verdict = payorder_read_text(&reader);
+	callback->detail = payorder_read_text(&reader);
+	return callback;
+}
+
+/* The stored callback of a message's key, NULL if there is none. */
+Callback *
+payorder_callback_find(const Message *message)
+{
+	return read_callback(payorder_query(&find_callback, message->gateway,
+										message->txn_id,
+										payorder_event_name(message->event)));
+}
+
+/* Locks the callback of a waiting row and reads it. */
+Callback *
+payorder_callback_lock(const Waiting *waiting)
+{
+	return read_callback(payorder_query(&lock_callback, waiting->gateway,
+										waiting->txn_id, waiting->event));
+}
+
+static bytea *
+digest_of(const char *payload)
+{
+	bytea	   *digest;
+
+	if (payload == NULL)
+		return NULL;
+	digest = palloc(VARHDRSZ + SHA256_BYTES);
+	SET_VARSIZE(digest, VARHDRSZ + SHA256_BYTES);
+	payorder_sha256(payload, strlen(payload), (uint8 *) VARDATA(digest));
+	return digest;
+}
+
+static const int64 *
+amount_of(const Message *message)
+{
+	return message->has_amount ? &message->amount : NULL;
+}
+
+/*
+ * Writes the key row of a message, without a verdict; false if the key is
+ * there already.  Waits for another transaction that is writing it.
+ */
+bool
+payorder_callback_insert(const Message *message)
+{
+	return payorder_execute(&insert_callback, message->gateway,
+							message->txn_id,
+							payorder_event_name(message->event),
+							message->reference, message->payment_txn,
+							message->refund_no, amount_of(message),
+							message->currency, message->occurred_at,
+							message->source,
+							payorder_store_body ? message->payload : NULL,
+							digest_of(message->payload),
+							payorder_now()) == 1;
+}
+
+/* Fills in facts that were not known when the key row was written. */
+void
+payorder_callback_refill(const Message *message)
+{
+	payorder_execute(&refill_callback, message->gateway, message->txn_id,
+					 payorder_event_name(message->event), message->reference,
+					 message->payment_txn, message->refund_no,
+					 amount_of(message), message->currency,
+					 message->occurred_at);
+}
+
+/* Writes the verdict into the key row. */
+void
+payorder_callback_record(Decision *decision)
+{
+	const Message *message = &decision->message;
+
+	payorder_execute(&record_verdict, message->gateway, message->txn_id,
+					 payorder_event_name(message->event), decision->order_no,
+					 decision->verdict, decision->detail, decision->error,
+					 payorder_now());
+}
+
+static bytea *
+facts_digest(const Message *message)
+{
+	StringInfoData facts;
+	const char *parts[5];
+
+	parts[0] = message->reference;
+	parts[1] = message->payment_txn;
+	parts[2] = message->refund_no;
+	parts[3] = message->has_amount ? psprintf(INT64_FORMAT, message->amount) :
+		NULL;
+	parts[4] = message->currency;
+	initStringInfo(&facts);
+	for (size_t i = 0; i < lengthof(parts); i++)
+		appendStringInfo(&facts, "%d:%s,",
+						 parts[i] ? (int) strlen(parts[i]) : -1,
+						 parts[i] ? parts[i] : "");
+	return digest_of(facts.data);
+}
+
+/* Keeps a message whose key was seen with other facts; false if kept before. */
+bool
+payorder_callback_conflict(const Message *message, const char *detail)
+{
+	return payorder_execute(&insert_conflict, message->gateway,
+							message->txn_id,
+							payorder_event_name(message->event),
+							message->reference, message->payment_txn,
+							message->refund_no, amount_of(message),
+							message->currency, message->occurred_at,
+							message->source, facts_digest(message), detail,
+							payorder_store_body ? message->payload : NULL,
+							digest_of(message->payload), payorder_now()) == 1;
+}
+
+/* Puts a decision that is parked or deferred into the waiting list. */
+void
+payorder_waiting_write(const Decision *decision)
+{
+	const Message *message = &decision->message;
+
+	payorder_execute(&write_waiting, message->gateway, message->txn_id,
+					 payorder_event_name(message->event), decision->verdict,
+					 decision->detail, message->reference, decision->order_no,
+					 message->payment_txn, message->refund_no,
+					 drain_rank(message->event), message->occurred_at,
+					 payorder_now(), decision->next_at, decision->tries);
+	payorder_wake_at(decision->next_at);
+}
+
+void
+payorder_waiting_delete(const Message *message)
+{
+	payorder_execute(&delete_waiting, message->gateway, message->txn_id,
+					 payorder_event_name(message->event));
+}
+
+/* Says when to look at a waiting callback again. */
+void
+payorder_waiting_later(const Waiting *waiting, TimestampTz next_at, int tries,
+					   bool alarmed)
+{
+	payorder_execute(&later_waiting, waiting->gateway, waiting->txn_id,
+					 waiting->event, next_at, tries, (int) alarmed);
+}
+
+static Waiting *
+read_waiting(Rows *rows, int *count)
+{
+	Waiting    *list = palloc0(sizeof(Waiting) * Max(rows->count, 1));
+
+	*count = rows->count;
+	for (int i = 0; i < rows->count; i++)
+	{
+		Reader		reader = payorder_row(rows, i);
+
+		list[i].gateway = payorder_read_text(&reader);
+		list[i].txn_id = payorder_read_text(&reader);
+		list[i].event = payorder_read_text(&reader);
+		list[i].verdict = payorder_read_text(&reader);
+		list[i].reason = payorder_read_text(&reader);
+		list[i].reference = payorder_read_text(&reader);
+		list[i].order_no = payorder_read_text(&reader);
+		list[i].payment_txn = payorder_read_text(&reader);
+		list[i].refund_no = payorder_read_text(&reader);
+		list[i].arrived_at = payorder_read_time(&reader);
+		list[i].tries = payorder_read_number(&reader);
+		list[i].alarmed = payorder_read_truth(&reader);
+	}
+	return list;
+}
+
+/*
+ * What waits for an order, in the order of draining: all of it, or only what
+ * is deferred, may be applied now and was not set aside.
+ */
+Waiting *
+payorder_waiting_of_order(const char *order_no, bool deferred_only, int most,
+						  int *count)
+{
+	return read_waiting(payorder_query(deferred_only ? &deferred_of_order :
+									   &waiting_of_order, order_no, most),
+						count);
+}
+
+/* What is parked until a payment or refund is known (either may be NULL). */
+Waiting *
+payorder_waiting_for(const Payment *payment, const Refund *refund, int *count)
+{
+	return read_waiting(payorder_query(&waiting_for_payment,
+									   payment ? payment->gateway : NULL,
+									   payment ? payment->txn_id : NULL,
+									   payment ? payment->order_no : NULL,
+									   refund ? refund->refund_no : NULL),
+						count);
+}
+
+/* What sweep() should look at now, oldest arrival first. */
+Waiting *
+payorder_waiting_due(TimestampTz at, int most, int *count)
+{
+	return read_waiting(payorder_query(&waiting_due, at, most), count);
+}
+
+/* When the next waiting callback is to be looked at, NO_TIME: never. */
+TimestampTz
+payorder_callbacks_next(void)
+{
+	Rows	   *rows = payorder_query(&waiting_next);
+
+	return rows->cells[0].isnull ? NO_TIME : rows->cells[0].time;
+}
+
+/* Whether a pay callback of this order waits. */
+bool
+payorder_callback_pay_waits(const char *order_no)
+{
+	return payorder_query(&pay_waits, order_no)->count > 0;
+}
+
+/* Makes an order's callbacks that were set aside after errors due; how many. */
+int
+payorder_callback_retry(const char *order_no)
+{
+	return payorder_execute(&retry_waiting, order_no);
+}

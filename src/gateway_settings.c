@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway_settings.c
+ *		Settings of a gateway, as the rooms above need them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "errors.h"
+#include "gateway_settings.h"
+#include "relation.h"
+
+static Statement get_gateway = {
+	.sql = "SELECT enabled, paused, failed_is_final, parallel_attempts,"
+	" require_attempt, return_delay, auto_return_per_hour,"
+	" auto_return_amount_per_hour,"
+	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern,"
+	" EXISTS (SELECT FROM payorder.currencies AS c WHERE c.currency = $3)"
+	" FROM payorder.gateways WHERE gateway = $1",
+	.arguments = "ttt"
+};
+static Statement lock_gateway = {
+	.sql = "SELECT paused FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
+	.arguments = "t"
+};
+static Statement find_currency = {
+	.sql = "SELECT 1 FROM payorder.currencies WHERE currency = $1",
+	.arguments = "t"
+};
+
+/*
+ * The settings of a gateway, with what they say of an id and a currency (both
+ * may be NULL); NULL if there is no such gateway.
+ */
+Gateway *
+payorder_gateway(const char *name, const char *txn_id, const char *currency)
+{
+	Rows	   *rows = payorder_query(&get_gateway, name, txn_id, currency);
+	Gateway    *gateway;
+	Interval   *delay;
+	Reader		reader;
+
+	if (rows->count == 0)
+		return NULL;
+	gateway = palloc0(sizeof(Gateway));
+	reader = payorder_row(rows, 0);
+	gateway->name = name;
+	gateway->enabled = payorder_read_truth(&reader);
+	gateway->paused = payorder_read_truth(&reader);
+	gateway->failed_is_final = payorder_read_truth(&reader);
+	gateway->parallel_attempts = payorder_read_truth(&reader);
+	gateway->require_attempt = payorder_read_truth(&reader);
+	delay = payorder_read_interval(&reader);
+	gateway->return_delay = delay->day * USECS_PER_DAY + delay->time;
+	gateway->auto_return_per_hour = payorder_read_number(&reader);
+	if (!reader.next->isnull)
+		gateway->auto_return_amount = &reader.next->number;
+	reader.next++;
+	gateway->pay_id_fits = payorder_read_truth(&reader);
+	gateway->currency_known = payorder_read_truth(&reader);
+	return gateway;
+}
+
+/*
+ * Whether a gateway is paused, with its row held shared, so that a
+ * resume_gateway() that comes now sees what this transaction leaves waiting.
+ */
+bool
+payorder_gateway_paused_locked(const char *name)
+{
+	Rows	   *rows = payorder_query(&lock_gateway, name);
+
+	return rows->count > 0 && rows->cells[0].truth;
+}
+
+bool
+payorder_currency_known(const char *currency)
+{
+	return payorder_query(&find_currency, currency)->count > 0;
+}
+
+void
+payorder_no_gateway(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PO_NO_GATEWAY),
+			 errmsg("no gateway \"%.63s\"", name),
+			 errhint("Add it with add_gateway(); see payorder.gateways.")));
+}

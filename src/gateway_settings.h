@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway_settings.h
+ *		Settings of a gateway, as the rooms above need them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PAYORDER_GATEWAY_SETTINGS_H
+#define PAYORDER_GATEWAY_SETTINGS_H
+
+typedef struct Gateway
+{
+	const char *name;
+	bool		enabled;
+	bool		paused;
+	bool		failed_is_final;
+	bool		parallel_attempts;
+	bool		require_attempt;
+	int64		return_delay;	/* microseconds */
+	int			auto_return_per_hour;
+	int64	   *auto_return_amount; /* NULL: no limit by amount */
+	bool		pay_id_fits;	/* the given id has the form of a payment's */
+	bool		currency_known; /* the given currency is one */
+} Gateway;
+
+extern Gateway *payorder_gateway(const char *name, const char *txn_id,
+								 const char *currency);
+extern bool payorder_gateway_paused_locked(const char *name);
+extern bool payorder_currency_known(const char *currency);
+extern void payorder_no_gateway(const char *name) pg_attribute_noreturn();
+
+#endif							/* PAYORDER_GATEWAY_SETTINGS_H */

@@ -1,0 +1,658 @@
+/*-------------------------------------------------------------------------
+ *
+ * refund.c
+ *		Money going back: the rows, and what a gateway's word does to them.
+ *
+ * A refund that is open (asked, in doubt or stuck) has its amount in the
+ * payment's pot "returning", which nothing but the gateway's final message or
+ * a person empties; a held one leaves it in "owed" until the gateway has
+ * confirmed the payment.  A refund whose task nobody has claimed can still be
+ * cancelled, and its money goes back to the pots that it came from.
+ *
+ * Locks: order, then payment, then the payment's refunds, then tasks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "errors.h"
+#include "json.h"
+#include "refund.h"
+#include "relation.h"
+#include "task.h"
+#include "timer.h"
+
+#define REFUND_COLUMNS \
+	"refund_no, gateway, txn_id, order_no, amount, currency, cause, state," \
+	" from_kept, from_owed, from_review, gateway_refund_id, task_id, reason," \
+	" actor, requested_at, asked_at, first_tried_at, succeeded_at, ended_at"
+
+static Statement find_refund = {
+	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE refund_no = $1",
+	.arguments = "t"
+};
+static Statement find_by_gateway_id = {
+	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds"
+	" WHERE gateway = $1 AND gateway_refund_id = $2"
+	" ORDER BY requested_at LIMIT 1",
+	.arguments = "tt"
+};
+static Statement lock_refund = {
+	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE refund_no = $1"
+	" FOR UPDATE",
+	.arguments = "t"
+};
+static Statement lock_refunds = {
+	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds"
+	" WHERE gateway = $1 AND txn_id = $2"
+	" ORDER BY requested_at DESC, refund_no DESC FOR UPDATE",
+	.arguments = "tt"
+};
+static Statement insert_refund = {
+	.sql = "INSERT INTO payorder.refunds (" REFUND_COLUMNS ")"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+	" $15, $16, $17, $18, $19, $20) ON CONFLICT (refund_no) DO NOTHING",
+	.arguments = "ttttltttllltLttzzzzz"
+};
+static Statement update_refund = {
+	.sql = "UPDATE payorder.refunds SET amount = $2, state = $3, from_kept = $4,"
+	" from_owed = $5, from_review = $6, gateway_refund_id = $7, task_id = $8,"
+	" asked_at = $9, first_tried_at = $10, succeeded_at = $11, ended_at = $12"
+	" WHERE refund_no = $1",
+	.arguments = "tltllltLzzzz"
+};
+static Statement held_amount = {
+	.sql = "SELECT coalesce(pg_catalog.sum(amount), 0)::bigint FROM payorder.refunds"
+	" WHERE gateway = $1 AND txn_id = $2 AND state = 'held'",
+	.arguments = "tt"
+};
+static Statement open_refunds = {
+	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE order_no = $1"
+	" AND state IN ('asked', 'in_doubt', 'stuck') ORDER BY refund_no",
+	.arguments = "t"
+};
+static Statement any_waiting = {
+	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1 LIMIT 1",
+	.arguments = "t"
+};
+
+static const char *const states[] = {
+	"held", "asked", "in_doubt", "stuck",
+	"succeeded", "failed", "reversed", "cancelled"
+};
+
+static Refund *
+read_refunds(Rows *rows, int *count)
+{
+	Refund	   *refunds = palloc0(sizeof(Refund) * Max(rows->count, 1));
+
+	*count = rows->count;
+	for (int i = 0; i < rows->count; i++)
+	{
+		Reader		reader = payorder_row(rows, i);
+		Refund	   *refund = &refunds[i];
+		const char *state;
+
+		refund->refund_no = payorder_read_text(&reader);
+		refund->gateway = payorder_read_text(&reader);
+		refund->txn_id = payorder_read_text(&reader);
+		refund->order_no = payorder_read_text(&reader);
+		refund->amount = payorder_read_number(&reader);
+		refund->currency = payorder_read_text(&reader);
+		refund->cause = payorder_read_text(&reader);
+		state = payorder_read_text(&reader);
+		for (size_t j = 0; j < lengthof(states); j++)
+		{
+			if (strcmp(state, states[j]) == 0)
+				refund->state = j;
+		}
+		refund->from_kept = payorder_read_number(&reader);
+		refund->from_owed = payorder_read_number(&reader);
+		refund->from_review = payorder_read_number(&reader);
+		refund->gateway_refund_id = payorder_read_text(&reader);
+		refund->task_id = payorder_read_number(&reader);
+		refund->reason = payorder_read_text(&reader);
+		refund->actor = payorder_read_text(&reader);
+		refund->requested_at = payorder_read_time(&reader);
+		refund->asked_at = payorder_read_time(&reader);
+		refund->first_tried_at = payorder_read_time(&reader);
+		refund->succeeded_at = payorder_read_time(&reader);
+		refund->ended_at = payorder_read_time(&reader);
+	}
+	return refunds;
+}
+
+static Refund *
+one_refund(Rows *rows)
+{
+	int			count;
+	Refund	   *refund = read_refunds(rows, &count);
+
+	return count == 0 ? NULL : refund;
+}
+
+/* The refund with this number, without a lock; NULL if there is none. */
+Refund *
+payorder_refund_find(const char *refund_no)
+{
+	return one_refund(payorder_query(&find_refund, refund_no));
+}
+
+/* The refund to which a gateway gave this id, NULL if there is none. */
+Refund *
+payorder_refund_by_gateway_id(const char *gateway,
+							  const char *gateway_refund_id)
+{
+	return one_refund(payorder_query(&find_by_gateway_id, gateway,
+									 gateway_refund_id));
+}
+
+/* Locks a refund and reads it; NULL if there is none. */
+Refund *
+payorder_refund_lock(const char *refund_no)
+{
+	return one_refund(payorder_query(&lock_refund, refund_no));
+}
+
+/* Locks and reads all refunds of a payment, newest first. */
+Refund *
+payorder_refunds_lock(const Payment *payment, int *count)
+{
+	return read_refunds(payorder_query(&lock_refunds, payment->gateway,
+									   payment->txn_id), count);
+}
+
+/* Writes a new refund; false if its number is taken. */
+bool
+payorder_refund_insert(const Refund *refund)
+{
+	return payorder_execute(&insert_refund, refund->refund_no,
+							refund->gateway, refund->txn_id, refund->order_no,
+							refund->amount, refund->currency, refund->cause,
+							states[refund->state], refund->from_kept,
+							refund->from_owed, refund->from_review,
+							refund->gateway_refund_id,
+							refund->task_id ? &refund->task_id : NULL,
+							refund->reason, refund->actor,
+							refund->requested_at, refund->asked_at,
+							refund->first_tried_at, refund->succeeded_at,
+							refund->ended_at) == 1;
+}
+
+void
+payorder_refund_save(const Refund *refund)
+{
+	if (payorder_execute(&update_refund, refund->refund_no, refund->amount,
+						 states[refund->state], refund->from_kept,
+						 refund->from_owed, refund->from_review,
+						 refund->gateway_refund_id,
+						 refund->task_id ? &refund->task_id : NULL,
+						 refund->asked_at, refund->first_tried_at,
+						 refund->succeeded_at, refund->ended_at) != 1)
+		elog(ERROR, "could not update refund \"%s\"", refund->refund_no);
+}
+
+bool
+payorder_refund_is_open(const Refund *refund)
+{
+	return refund->state == REFUND_ASKED ||
+		refund->state == REFUND_IN_DOUBT ||
+		refund->state == REFUND_STUCK;
+}
+
+const char *
+payorder_refund_state_name(RefundState state)
+{
+	return states[state];
+}
+
+/* What a payment owes beyond what held returns will take. */
+int64
+payorder_refund_free_owed(const Payment *payment)
+{
+	Rows	   *rows = payorder_query(&held_amount, payment->gateway,
+									  payment->txn_id);
+
+	return Max(payment->pots.owed - rows->cells[0].number, 0);
+}
+
+/* How a payment is named in reviews. */
+char *
+payorder_payment_subject(const Payment *payment)
+{
+	return psprintf("%s:%s", payment->gateway, payment->txn_id);
+}
+
+/* Says that a person is needed for a payment: a review, and an event. */
+void
+payorder_payment_alarm(Order *order, const Payment *payment,
+					   const char *cause, int64 amount)
+{
+	ReviewRequest review = {0};
+	Cause		why = {.actor = "payorder",.source = "kernel"};
+
+	review.subject = payorder_payment_subject(payment);
+	review.cause = cause;
+	review.order_no = payment->order_no;
+	review.gateway = payment->gateway;
+	review.amount = &amount;
+	review.currency = payment->currency;
+	why.reason = cause;
+	if (payorder_task_review(&review))
+		payorder_payment_event(payment, order, "alarm", &why);
+}
+
+static void
+alarm_while(bool needed, Order *order, const Payment *payment,
+			const char *cause, int64 amount)
+{
+	if (needed)
+		payorder_payment_alarm(order, payment, cause, amount);
+	else
+		payorder_task_close_review(payorder_payment_subject(payment), cause);
+}
+
+/*
+ * Has a person look at what a payment owes without a refund and at what was
+ * overdrawn, and ends such reviews, and those of money in review, whose cause
+ * is gone.
+ */
+void
+payorder_payment_watch(Order *order, const Payment *payment)
+{
+	int64		owed = payorder_refund_free_owed(payment);
+
+	alarm_while(owed > 0, order, payment, "owed", owed);
+	alarm_while(payment->pots.overdrawn > 0, order, payment, "overdrawn",
+				payment->pots.overdrawn);
+	if (payment->pots.review == 0)
+	{
+		payorder_task_close_review(payorder_payment_subject(payment),
+								   "mismatch");
+		payorder_task_close_review(payorder_payment_subject(payment),
+								   "conflict");
+	}
+}
+
+/* A person must say how a refund stands. */
+void
+payorder_refund_doubt(Order *order, const Refund *refund, const char *why)
+{
+	ReviewRequest review = {0};
+	Cause		cause = {.actor = "payorder",.source = "kernel"};
+	About		about = {refund->gateway, refund->txn_id};
+
+	review.subject = refund->refund_no;
+	review.cause = why;
+	review.order_no = refund->order_no;
+	review.gateway = refund->gateway;
+	review.amount = &refund->amount;
+	review.currency = refund->currency;
+	cause.reason = why;
+	cause.payload = payorder_json_object("t", "refund_no", refund->refund_no);
+	if (payorder_task_review(&review) && order != NULL)
+		payorder_order_event(order, "alarm", &about, &cause);
+}
+
+/*
+ * A try to refund, or a question about it, ended without a final answer:
+ * nothing is freed; without another try a person must see to it.  False if
+ * the refund is not open any more.
+ */
+bool
+payorder_refund_unanswered(Order *order, const char *refund_no,
+						   TimestampTz first_tried_at, bool dead)
+{
+	Refund	   *refund = payorder_refund_lock(refund_no);
+
+	if (refund == NULL || !payorder_refund_is_open(refund))
+		return false;
+	if (refund->state == REFUND_ASKED)
+		refund->state = REFUND_IN_DOUBT;
+	if (refund->first_tried_at == NO_TIME)
+		refund->first_tried_at = first_tried_at;
+	payorder_refund_save(refund);
+	if (dead)
+		payorder_refund_doubt(order, refund, "in_doubt");
+	return true;
+}
+
+/* Has a worker ask the gateway how a refund stands. */
+void
+payorder_refund_query(const Refund *refund, TimestampTz run_at)
+{
+	TaskRequest task = {.not_after = NO_TIME};
+
+	task.kind = "query_refund";
+	task.order_no = refund->order_no;
+	task.gateway = refund->gateway;
+	task.dedup_key = psprintf("query_refund:%s", refund->refund_no);
+	task.run_at = run_at;
+	task.payload = payorder_json_object("tttlt",
+										"refund_no", refund->refund_no,
+										"gateway_refund_id",
+										refund->gateway_refund_id,
+										"txn_id", refund->txn_id,
+										"amount", refund->amount,
+										"currency", refund->currency);
+	payorder_task_enqueue(&task);
+}
+
+/* Puts money back into a payment: first against what was overdrawn. */
+static void
+give_back(Payment *payment, int64 kept, int64 owed, int64 review)
+{
+	int64		covered = Min(payment->pots.overdrawn, owed);
+
+	payment->pots.overdrawn -= covered;
+	owed -= covered;
+	covered = Min(payment->pots.overdrawn, review);
+	payment->pots.overdrawn -= covered;
+	review -= covered;
+	covered = Min(payment->pots.overdrawn, kept);
+	payment->pots.overdrawn -= covered;
+	kept -= covered;
+	if (payment->reversed_at != NO_TIME)
+		payment->pots.undone += kept + owed + review;
+	else
+	{
+		payment->pots.kept += kept;
+		payment->pots.owed += owed;
+		payment->pots.review += review;
+	}
+}
+
+static void
+end_refund(Refund *refund, RefundState state)
+{
+	refund->state = state;
+	refund->ended_at = payorder_now();
+	payorder_refund_save(refund);
+	payorder_task_close_review(refund->refund_no, "in_doubt");
+	payorder_task_close_review(refund->refund_no, "stuck");
+	payorder_task_close_review(refund->refund_no, "refund_differs");
+	payorder_task_close_review(refund->refund_no, "claimed");
+	payorder_task_close_review(refund->refund_no, "auto_return_limit");
+	payorder_task_close_review(refund->refund_no, "not_confirmed");
+}
+
+static void
+note_cancelled(Order *order, Payment *payment, const Refund *refund)
+{
+	Cause		cause = {.actor = "payorder",.source = "kernel"};
+	char	   *moved = payorder_payment_save(payment, order);
+
+	cause.payload = payorder_json_object("tj", "refund_no", refund->refund_no,
+										 "moved", moved);
+	payorder_payment_event(payment, order, "refund_cancelled", &cause);
+}
+
+/*
+ * Cancels a refund that is held or asked if no worker ever had its task; its
+ * money goes back to where it came from.  False if a worker had.
+ */
+static bool
+cancel_unclaimed(Order *order, Payment *payment, Refund *refund)
+{
+	if (refund->state == REFUND_HELD)
+	{
+		if (refund->task_id != 0)
+			payorder_task_cancel_unclaimed(refund->task_id);
+	}
+	else if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
+			 !payorder_task_cancel_unclaimed(refund->task_id))
+		return false;
+	else
+	{
+		payment->pots.returning -= refund->amount;
+		give_back(payment, refund->from_kept, refund->from_owed,
+				  refund->from_review);
+	}
+	end_refund(refund, REFUND_CANCELLED);
+	note_cancelled(order, payment, refund);
+	return true;
+}
+
+static int64
+room(const Payment *payment)
+{
+	return payorder_refund_free_owed(payment) + payment->pots.review +
+		payment->pots.kept;
+}
+
+/* Cancels unclaimed refunds, newest first, until an amount fits. */
+static void
+make_room(Order *order, Payment *payment, int64 amount)
+{
+	int			count;
+	Refund	   *refunds = payorder_refunds_lock(payment, &count);
+
+	for (int i = 0; i < count && room(payment) < amount; i++)
+	{
+		if (refunds[i].state == REFUND_HELD ||
+			payorder_refund_is_open(&refunds[i]))
+			cancel_unclaimed(order, payment, &refunds[i]);
+	}
+	if (room(payment) >= amount)
+		return;
+	for (int i = 0; i < count; i++)
+	{
+		if (!payorder_refund_is_open(&refunds[i]))
+			continue;
+		payorder_refund_query(&refunds[i], payorder_now());
+		payorder_refund_doubt(order, &refunds[i], "claimed");
+	}
+}
+
+static int64
+take(int64 *pot, int64 most, int64 *wanted)
+{
+	int64		taken = Min(Min(*pot, most), *wanted);
+
+	*pot -= taken;
+	*wanted -= taken;
+	return taken;
+}
+
+/* Money that went back without us: owed, then review, then kept. */
+static void
+take_external(Order *order, Payment *payment, Refund *refund, int64 amount)
+{
+	int64		wanted = amount;
+
+	make_room(order, payment, amount);
+	refund->from_owed = take(&payment->pots.owed,
+							 payorder_refund_free_owed(payment), &wanted);
+	refund->from_review = take(&payment->pots.review, PG_INT64_MAX, &wanted);
+	refund->from_kept = take(&payment->pots.kept, PG_INT64_MAX, &wanted);
+	payment->pots.returned += amount;
+	payment->pots.overdrawn += wanted;
+}
+
+static void
+note_success(Refund *refund, const RefundWord *word)
+{
+	if (word->gateway_refund_id != NULL)
+		refund->gateway_refund_id = word->gateway_refund_id;
+	refund->succeeded_at = word->occurred_at != NO_TIME ?
+		word->occurred_at : payorder_now();
+}
+
+/* Our open or held refund went through (line 31). */
+char *
+payorder_refund_succeed(Order *order, Payment *payment, Refund *refund,
+						const RefundWord *word)
+{
+	char	   *moved;
+
+	if (refund->state == REFUND_HELD)
+	{
+		if (refund->task_id != 0)
+			payorder_task_cancel_unclaimed(refund->task_id);
+		payment->pots.owed -= refund->amount;
+	}
+	else
+		payment->pots.returning -= refund->amount;
+	payment->pots.returned += refund->amount;
+	note_success(refund, word);
+	moved = payorder_payment_save(payment, order);
+	end_refund(refund, REFUND_SUCCEEDED);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
+/* A refund that is not ours went through (lines 33 and 35). */
+char *
+payorder_refund_external(Order *order, Payment *payment,
+						 const RefundWord *word)
+{
+	Refund		refund = {0};
+	char	   *moved;
+
+	refund.refund_no = psprintf("%s:%s", payment->gateway,
+								word->gateway_refund_id);
+	if (strlen(refund.refund_no) > 128)
+		refund.refund_no = word->gateway_refund_id;
+	refund.gateway = payment->gateway;
+	refund.txn_id = payment->txn_id;
+	refund.order_no = payment->order_no;
+	refund.amount = word->amount;
+	refund.currency = payment->currency;
+	refund.cause = "external";
+	refund.state = REFUND_SUCCEEDED;
+	refund.reason = word->refund_no;
+	refund.actor = word->actor;
+	refund.requested_at = payorder_now();
+	refund.asked_at = refund.first_tried_at = NO_TIME;
+	refund.ended_at = payorder_now();
+	note_success(&refund, word);
+	take_external(order, payment, &refund, word->amount);
+	if (!payorder_refund_insert(&refund))
+		elog(ERROR, "external refund \"%s\" exists already",
+			 refund.refund_no);
+	moved = payorder_payment_save(payment, order);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
+/* Our refund that had ended without success went through (line 34). */
+char *
+payorder_refund_resurrect(Order *order, Payment *payment, Refund *refund,
+						  const RefundWord *word)
+{
+	char	   *moved;
+
+	refund->amount = word->amount;
+	take_external(order, payment, refund, word->amount);
+	note_success(refund, word);
+	moved = payorder_payment_save(payment, order);
+	end_refund(refund, REFUND_SUCCEEDED);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
+/* Our open refund failed for good (line 39). */
+char *
+payorder_refund_fail(Order *order, Payment *payment, Refund *refund)
+{
+	char	   *moved;
+
+	if (refund->task_id != 0)
+		payorder_task_cancel_unclaimed(refund->task_id);
+	payment->pots.returning -= refund->amount;
+	give_back(payment, 0, refund->amount, 0);
+	moved = payorder_payment_save(payment, order);
+	end_refund(refund, REFUND_FAILED);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
+/* Our refund failed after its success (line 38). */
+char *
+payorder_refund_reverse(Order *order, Payment *payment, Refund *refund)
+{
+	char	   *moved;
+
+	payment->pots.returned -= refund->amount;
+	give_back(payment, 0, refund->amount, 0);
+	moved = payorder_payment_save(payment, order);
+	end_refund(refund, REFUND_REVERSED);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
+/* Our open refund can't go through, and has not ended (line 40). */
+void
+payorder_refund_stick(Order *order, Payment *payment, Refund *refund)
+{
+	refund->state = REFUND_STUCK;
+	payorder_refund_save(refund);
+	payorder_refund_doubt(order, refund, "stuck");
+}
+
+static void
+enqueue_refund_all(Order *order)
+{
+	TaskRequest task = {.not_after = NO_TIME};
+
+	task.kind = "refund_all";
+	task.order_no = order->order_no;
+	task.dedup_key = psprintf("refund_all:%s", order->order_no);
+	task.run_at = payorder_now();
+	task.payload = payorder_json_object("t", "order_no", order->order_no);
+	payorder_task_enqueue(&task);
+}
+
+/*
+ * Ends a change of an order's money: writes the amounts, and takes the
+ * `refunded` edge if nothing of what was paid is left; what is kept in a state
+ * whose entry refunds all is refunded too.  order may be NULL.
+ */
+void
+payorder_refund_settle(Order *order)
+{
+	Cause		cause = {.actor = "payorder",.source = "kernel"};
+	const Edge *edge;
+
+	if (order == NULL)
+		return;
+	edge = payorder_state_edge(order->state, "refunded");
+	if (edge != NULL && payorder_guard_holds("nothing_left", order))
+	{
+		payorder_order_take(order, edge, NULL, &cause);
+		return;
+	}
+	payorder_order_save(order);
+	if (payorder_order_refunds_on_entry(order) &&
+		payorder_payments_sum(order->order_no).sum.kept > 0)
+		enqueue_refund_all(order);
+}
+
+static void
+query_open_refunds(Order *order)
+{
+	int			count;
+	Refund	   *refunds = read_refunds(payorder_query(&open_refunds,
+													  order->order_no),
+									   &count);
+
+	for (int i = 0; i < count; i++)
+		payorder_refund_query(&refunds[i], payorder_now());
+}
+
+/* Nothing about the order's money is unsettled. */
+static bool
+money_quiet(Order *order)
+{
+	return !order->frozen && order->disputed == 0 &&
+		payorder_query(&open_refunds, order->order_no)->count == 0 &&
+		payorder_query(&any_waiting, order->order_no)->count == 0;
+}
+
+void
+payorder_refund_register(void)
+{
+	payorder_register_guard("money_quiet", money_quiet);
+	payorder_register_fan_out("query_refund", query_open_refunds);
+	payorder_register_fan_out("refund_all", enqueue_refund_all);
+}

@@ -1,0 +1,390 @@
+/*-------------------------------------------------------------------------
+ *
+ * sweep.c
+ *		What is due: waiting callbacks, leases, the kernel's own tasks, timers.
+ *
+ * One call does up to a batch of each in the caller's transaction; the worker
+ * calls it in transactions of its own.  Timers are locked with SKIP LOCKED,
+ * and an order that somebody holds is left for the next time, so any number
+ * of sweeps run beside each other.  A batch is one subtransaction; if it
+ * raises, each of its units is done again in one of its own, and the one that
+ * raises is tried again later and after three tries set aside, with an alarm;
+ * all others go on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "callback.h"
+#include "errors.h"
+#include "json.h"
+#include "order.h"
+#include "refund.h"
+#include "relation.h"
+#include "sweep.h"
+#include "task.h"
+#include "timer.h"
+#include "work.h"
+
+#define MOST_BATCH		10000
+#define MOST_TRIES		3
+
+PG_FUNCTION_INFO_V1(payorder_sweep);
+PG_FUNCTION_INFO_V1(payorder_retry_order);
+PG_FUNCTION_INFO_V1(payorder_next_due);
+
+/* What one unit of a sweep came to. */
+typedef enum Fate
+{
+	FATE_LEFT,					/* somebody else holds it */
+	FATE_DONE,
+	FATE_VOID,
+	FATE_FAILED
+} Fate;
+
+typedef struct TimerUnit
+{
+	const Timer *timer;
+	Fate		fate;
+} TimerUnit;
+
+typedef struct TimerBatch
+{
+	TimerUnit  *units;
+	int			count;
+} TimerBatch;
+
+typedef struct TaskUnit
+{
+	const Task *task;
+	Fate		fate;
+} TaskUnit;
+
+static const StateTimer *
+definition_of(const Order *order, const Timer *timer)
+{
+	for (int i = 0; i < order->state->timer_count; i++)
+	{
+		if (order->state->timers[i].number == timer->number)
+			return &order->state->timers[i];
+	}
+	return NULL;
+}
+
+static bool
+has_moved_on(const Order *order, const Timer *timer)
+{
+	return strcmp(order->state->name, timer->state) != 0 ||
+		payorder_last_state_change(order->order_no, order->created_at) !=
+		timer->entered_seq;
+}
+
+static Fate
+fire(Order *order, const Timer *timer, const StateTimer *definition)
+{
+	Cause		cause = {.actor = "payorder",.source = "timer"};
+	const Edge *edge;
+
+	if (payorder_callback_pay_waits(order->order_no) &&
+		payorder_order_is_open(order))
+	{
+		payorder_timer_again(timer, payorder_now() + USECS_PER_MINUTE, 0, NULL);
+		payorder_timer_arm_drain(payorder_now(), order->order_no);
+		return FATE_LEFT;
+	}
+	edge = payorder_order_edge(order, definition->argument);
+	if (edge == NULL)
+		payorder_order_alarm(order, "timer_refused", definition->argument);
+	else
+	{
+		payorder_order_take(order, edge, NULL, &cause);
+		payorder_refund_settle(order);
+	}
+	payorder_timer_done(timer);
+	return FATE_DONE;
+}
+
+/* Does what a timer of the order's state is there for. */
+static Fate
+act(Order *order, const Timer *timer)
+{
+	const StateTimer *definition = definition_of(order, timer);
+
+	if (definition == NULL)
+		elog(ERROR, "machine has no timer %d in state \"%s\"",
+			 timer->number, timer->state);
+	if (!payorder_guard_holds(definition->guard, order))
+	{
+		if (definition->retry > 0)
+			payorder_timer_again(timer, payorder_now() + definition->retry,
+								 timer->tries, NULL);
+		else
+			payorder_timer_done(timer);
+		return FATE_DONE;
+	}
+	if (definition->action == TIMER_FIRE)
+		return fire(order, timer, definition);
+	if (definition->action == TIMER_ENQUEUE)
+		payorder_order_enqueue(order, definition->argument);
+	else
+		payorder_order_alarm(order, definition->argument, NULL);
+	payorder_timer_done(timer);
+	return FATE_DONE;
+}
+
+static Fate
+handle_timer(const Timer *timer)
+{
+	Order	   *order;
+
+	if (timer->drain)
+	{
+		payorder_callback_drain_order(timer->order_no);
+		payorder_timer_done(timer);
+		return FATE_DONE;
+	}
+	order = payorder_order_skip_locked(timer->order_no);
+	if (order == NULL)
+		return FATE_LEFT;
+	if (has_moved_on(order, timer))
+	{
+		payorder_timer_done(timer);
+		return FATE_VOID;
+	}
+	return act(order, timer);
+}
+
+static void
+handle_timers(void *argument)
+{
+	TimerBatch *batch = argument;
+
+	for (int i = 0; i < batch->count; i++)
+		batch->units[i].fate = handle_timer(batch->units[i].timer);
+}
+
+/* A timer raised: later again, or set aside with an alarm. */
+static void
+set_back(const Timer *timer, const ErrorData *error)
+{
+	bool		locked = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	int			tries = timer->tries + (locked ? 0 : 1);
+	TimestampTz later = payorder_now() + USECS_PER_SEC * (1 + 5 * tries);
+	ReviewRequest review = {0};
+
+	if (tries >= MOST_TRIES)
+	{
+		later = DT_NOEND;
+		review.subject = timer->order_no;
+		review.cause = "timer_error";
+		review.order_no = timer->order_no;
+		review.detail = timer->state;
+		payorder_task_review(&review);
+	}
+	payorder_timer_again(timer, later, tries, error->message);
+}
+
+static void
+sweep_timers(TimestampTz at, int most, SweepCounts *counts)
+{
+	int			count;
+	Timer	   *timers = payorder_timers_due(at, most, &count);
+	TimerUnit  *units = palloc0(sizeof(TimerUnit) * Max(count, 1));
+	TimerBatch	whole = {units, count};
+	bool		one_by_one;
+
+	for (int i = 0; i < count; i++)
+		units[i].timer = &timers[i];
+	one_by_one = count > 0 && payorder_guarded(handle_timers, &whole) != NULL;
+	for (int i = 0; i < count; i++)
+	{
+		TimerBatch	single = {&units[i], 1};
+		ErrorData  *error = one_by_one ?
+			payorder_guarded(handle_timers, &single) : NULL;
+
+		if (error != NULL)
+		{
+			set_back(units[i].timer, error);
+			units[i].fate = FATE_FAILED;
+		}
+		counts->timers += units[i].fate == FATE_DONE;
+		counts->void_timers += units[i].fate == FATE_VOID;
+		counts->failed += units[i].fate == FATE_FAILED;
+		counts->left += units[i].fate == FATE_LEFT;
+	}
+	counts->more |= count == most && counts->left < count;
+}
+
+static void
+expire(void *argument)
+{
+	TaskUnit   *unit = argument;
+
+	unit->fate = payorder_work_expire(unit->task) ? FATE_DONE : FATE_LEFT;
+}
+
+static void
+sweep_leases(TimestampTz at, int most, SweepCounts *counts)
+{
+	int			count;
+	Task	   *tasks = payorder_tasks_expired(at, most, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		TaskUnit	unit = {&tasks[i], FATE_LEFT};
+
+		if (payorder_guarded(expire, &unit) != NULL)
+			counts->failed++;
+		else
+			counts->leases += unit.fate == FATE_DONE;
+	}
+	counts->more |= count == most && counts->leases > 0;
+}
+
+static void
+carry_out(void *argument)
+{
+	TaskUnit   *unit = argument;
+	Order	   *order = payorder_order_skip_locked(unit->task->order_no);
+
+	if (order == NULL || !payorder_task_take_ready(unit->task->id))
+		return;
+	payorder_task_done(unit->task, NULL);
+	payorder_refund_everything(order);
+	unit->fate = FATE_DONE;
+}
+
+/* The kernel's own task raised: backoff, in the end dead and listed. */
+static void
+fail_kernel_task(const Task *task, const ErrorData *error)
+{
+	if (payorder_task_take_ready(task->id))
+		payorder_task_give_back(task, error->message, true);
+}
+
+static void
+sweep_kernel_tasks(TimestampTz at, int most, SweepCounts *counts)
+{
+	int			count;
+	Task	   *tasks = payorder_tasks_of_kernel(at, most, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		TaskUnit	unit = {&tasks[i], FATE_LEFT};
+		ErrorData  *error = payorder_guarded(carry_out, &unit);
+
+		if (error != NULL)
+		{
+			fail_kernel_task(&tasks[i], error);
+			counts->failed++;
+		}
+		counts->tasks += unit.fate == FATE_DONE;
+	}
+	counts->more |= count == most && counts->tasks > 0;
+}
+
+/*
+ * Does what is due at an instant, up to a batch of each kind, in the current
+ * transaction.
+ */
+SweepCounts
+payorder_sweep_once(int batch, TimestampTz at)
+{
+	SweepCounts counts = {0};
+	TimestampTz before = payorder_set_now(at);
+
+	PG_TRY();
+	{
+		counts.callbacks = payorder_callback_drain_due(at, batch,
+													   &counts.more);
+		sweep_leases(at, batch, &counts);
+		sweep_kernel_tasks(at, batch, &counts);
+		sweep_timers(at, batch, &counts);
+	}
+	PG_FINALLY();
+	{
+		payorder_set_now(before);
+	}
+	PG_END_TRY();
+	return counts;
+}
+
+static TimestampTz
+earlier(TimestampTz left, TimestampTz right)
+{
+	if (left == NO_TIME || right == NO_TIME)
+		return left == NO_TIME ? right : left;
+	return Min(left, right);
+}
+
+/* When there is something to do next, NO_TIME: never. */
+TimestampTz
+payorder_sweep_next(void)
+{
+	TimestampTz next = earlier(payorder_timers_next(),
+							   earlier(payorder_tasks_next(),
+									   payorder_callbacks_next()));
+
+	return next == DT_NOEND ? NO_TIME : next;
+}
+
+Datum
+payorder_sweep(PG_FUNCTION_ARGS)
+{
+	SweepCounts counts;
+	Datum		values[7];
+	bool		nulls[7] = {0};
+	int			batch = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+
+	payorder_prevent_read_only("sweep()");
+	if (batch < 1 || batch > MOST_BATCH)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch is out of range"),
+				 errhint("Give 1 to %d.", MOST_BATCH)));
+	if (PG_ARGISNULL(1) || TIMESTAMP_NOT_FINITE(PG_GETARG_TIMESTAMPTZ(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("at must be a finite instant"),
+				 errhint("Leave it out for now.")));
+	counts = payorder_sweep_once(batch, PG_GETARG_TIMESTAMPTZ(1));
+	values[0] = Int32GetDatum(counts.timers);
+	values[1] = Int32GetDatum(counts.void_timers);
+	values[2] = Int32GetDatum(counts.leases);
+	values[3] = Int32GetDatum(counts.callbacks);
+	values[4] = Int32GetDatum(counts.tasks);
+	values[5] = Int32GetDatum(counts.failed);
+	values[6] = BoolGetDatum(counts.more);
+	PG_RETURN_DATUM(payorder_composite(fcinfo, values, nulls));
+}
+
+Datum
+payorder_retry_order(PG_FUNCTION_ARGS)
+{
+	char	   *order_no = payorder_required_text(fcinfo, 0, "order_no");
+	Cause		cause = {.source = "operator"};
+	Order	   *order;
+	int			count;
+
+	payorder_prevent_read_only("retry_order()");
+	cause.actor = payorder_required_text(fcinfo, 1, "actor");
+	cause.reason = payorder_text_argument(fcinfo, 2);
+	order = payorder_order_required(payorder_order_lock(order_no), order_no);
+	count = payorder_timers_retry(order_no) + payorder_callback_retry(order_no);
+	payorder_order_event(order, "retry_order", NULL, &cause);
+	payorder_task_close_review(order_no, "timer_error");
+	PG_RETURN_INT32(count);
+}
+
+Datum
+payorder_next_due(PG_FUNCTION_ARGS)
+{
+	TimestampTz next = payorder_sweep_next();
+
+	if (next == NO_TIME)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(next);
+}

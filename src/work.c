@@ -1,0 +1,538 @@
+/*-------------------------------------------------------------------------
+ *
+ * work.c
+ *		A task's answer goes through ingest and refund: complete, fail,
+ *		cancel_task, and the end of a lease.
+ *
+ * The order's lock is taken before the lease is, as everywhere.  An answer
+ * and the end of its task commit together.  What each kind does with an
+ * answer is a row of a table; an answer's messages may only be about what the
+ * task itself is about.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "attempt.h"
+#include "callback.h"
+#include "errors.h"
+#include "json.h"
+#include "refund.h"
+#include "relation.h"
+#include "timer.h"
+#include "work.h"
+
+#define MOST_MESSAGES	100
+
+PG_FUNCTION_INFO_V1(payorder_complete);
+PG_FUNCTION_INFO_V1(payorder_fail);
+PG_FUNCTION_INFO_V1(payorder_cancel_task);
+
+/* A task with its answer, on the way to its end. */
+typedef struct Work
+{
+	Task	   *task;
+	JsonNode   *payload;
+	JsonNode   *result;
+	const char *result_text;
+	Order	   *order;			/* locked; NULL: the task has none */
+} Work;
+
+/* Ends the task if the answer is final, or gives it back. */
+typedef void (*Ending) (Work *work);
+
+static const char *
+payload_text(const Work *work, const char *name)
+{
+	JsonNode   *node = payorder_json_member(work->payload, name);
+
+	return node != NULL && node->kind == JSON_STRING ? node->text : NULL;
+}
+
+static void
+bad_result(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("result of a task has a wrong form"),
+			 errdetail("%s", what),
+			 errhint("See complete() in the documentation.")));
+}
+
+static void
+done(Work *work)
+{
+	payorder_task_done(work->task, work->result_text);
+}
+
+/* ---- what each kind does with its answer ---- */
+
+static Message
+closed_message(const Work *work, const Attempt *attempt)
+{
+	Message		message = {0};
+
+	message.gateway = work->task->gateway;
+	message.txn_id = attempt->payment_no;
+	message.event = EVENT_PAY_CLOSED;
+	message.reference = attempt->payment_no;
+	message.occurred_at = payorder_now();
+	message.source = "query";
+	return message;
+}
+
+/*
+ * The gateway doesn't know the number: nobody has begun to pay, and can still
+ * do so until the attempt expires.
+ */
+static void
+end_unknown(Work *work, Attempt *attempt)
+{
+	Message		closed;
+
+	if (attempt->expires_at == NO_TIME)
+		payorder_task_give_back(work->task, "unknown to the gateway", true);
+	else if (attempt->expires_at > payorder_now())
+		payorder_task_again(work->task, attempt->expires_at,
+							"unknown to the gateway");
+	else
+	{
+		closed = closed_message(work, attempt);
+		payorder_callback_ingest(&closed);
+		done(work);
+	}
+}
+
+static void
+end_close(Work *work)
+{
+	const char *payment_no = payload_text(work, "payment_no");
+	Attempt    *attempt = payment_no == NULL ? NULL :
+		payorder_attempt_find(payment_no);
+
+	if (attempt == NULL || !payorder_attempt_is_open(attempt) ||
+		work->order == NULL)
+		done(work);
+	else if (payorder_json_is_true(work->result, "already_paid"))
+	{
+		payorder_attempt_query(work->order, attempt);
+		done(work);
+	}
+	else if (payorder_json_is_true(work->result, "unknown"))
+		end_unknown(work, attempt);
+	else
+		done(work);
+}
+
+/* A refund, or the question about one, has no final answer yet. */
+static void
+unanswered(Work *work, const char *error, bool retryable)
+{
+	const char *refund_no = payload_text(work, "refund_no");
+	bool		dead = payorder_task_give_back(work->task, error, retryable);
+
+	if (refund_no != NULL)
+		payorder_refund_unanswered(work->order, refund_no,
+								   work->task->first_tried_at, dead);
+}
+
+static void
+end_refund(Work *work)
+{
+	const char *refund_no = payload_text(work, "refund_no");
+	Refund	   *refund = refund_no == NULL ? NULL :
+		payorder_refund_find(refund_no);
+
+	if (refund != NULL && payorder_refund_is_open(refund) &&
+		refund->state != REFUND_STUCK)
+		unanswered(work, "no final answer", true);
+	else
+		done(work);
+}
+
+static bool
+all_confirmed(const Work *work)
+{
+	JsonNode   *wanted = payorder_json_member(work->payload, "confirm");
+	JsonNode   *given = payorder_json_member(work->result, "confirmed");
+
+	if (wanted == NULL || given == NULL || given->kind != JSON_ARRAY)
+		return false;
+	for (JsonNode *want = wanted->first; want != NULL; want = want->next)
+	{
+		const char *txn_id = payorder_json_member(want, "txn_id")->text;
+		bool		found = false;
+
+		for (JsonNode *node = given->first; node != NULL; node = node->next)
+			found |= node->kind == JSON_STRING &&
+				strcmp(node->text, txn_id) == 0;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static void
+end_return(Work *work)
+{
+	const char *txn_id = payload_text(work, "txn_id");
+	const char *refund_no = payload_text(work, "refund_no");
+	Payment    *payment;
+	Refund	   *refund;
+
+	if (txn_id == NULL || refund_no == NULL)
+		elog(ERROR, "payload of a return has a wrong form");
+	payment = payorder_payment_lock(work->task->gateway, txn_id);
+	refund = payorder_refund_lock(refund_no);
+	done(work);
+	if (payment == NULL || refund == NULL || refund->state != REFUND_HELD)
+		return;
+	if (all_confirmed(work))
+		payorder_refund_confirm(work->order, payment, refund);
+	else
+		payorder_refund_doubt(work->order, refund, "not_confirmed");
+	payorder_refund_settle(work->order);
+}
+
+static const struct
+{
+	const char *kind;
+	int			events;			/* that its messages may be */
+	Ending		ending;
+}			endings[] = {
+	{"query_payment", EVENT_PAY | ATTEMPT_EVENTS | REFUND_EVENTS, done},
+	{"close_payment", EVENT_PAY | ATTEMPT_EVENTS, end_close},
+	{"refund", REFUND_EVENTS, end_refund},
+	{"query_refund", REFUND_EVENTS, end_refund},
+	{"return", 0, end_return},
+};
+
+static int
+allowed_events(const Task *task)
+{
+	for (size_t i = 0; i < lengthof(endings); i++)
+	{
+		if (strcmp(endings[i].kind, task->kind) == 0)
+			return endings[i].events;
+	}
+	return 0;
+}
+
+static Ending
+ending_of(const Task *task)
+{
+	for (size_t i = 0; i < lengthof(endings); i++)
+	{
+		if (strcmp(endings[i].kind, task->kind) == 0)
+			return endings[i].ending;
+	}
+	return done;
+}
+
+/* ---- an answer's messages ---- */
+
+static const char *
+text_member(const JsonNode *object, const char *name)
+{
+	JsonNode   *node = payorder_json_member(object, name);
+
+	if (node == NULL || node->kind == JSON_NULL)
+		return NULL;
+	if (node->kind != JSON_STRING)
+		bad_result(psprintf("Member \"%s\" of a message must be a string.",
+							name));
+	return node->text;
+}
+
+static TimestampTz
+time_member(const JsonNode *object, const char *name)
+{
+	const char *text = text_member(object, name);
+
+	if (text == NULL)
+		return NO_TIME;
+	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+												   CStringGetDatum(text),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)));
+}
+
+static void
+not_its_own(const Task *task)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("message is not about what task " INT64_FORMAT " is about",
+					task->id),
+			 errhint("An answer may only name the task's own gateway, order, payment or refund.")));
+}
+
+static void
+must_be(const Task *task, const char *given, const char *own)
+{
+	if (given != NULL && (own == NULL || strcmp(given, own) != 0))
+		not_its_own(task);
+}
+
+/* The message's order is the task's; what it leaves out is filled in. */
+static void
+check_reference(const Work *work, Message *m)
+{
+	const char *payment_no = payload_text(work, "payment_no");
+	bool		about_refund = payload_text(work, "refund_no") != NULL;
+
+	if (m->reference == NULL)
+	{
+		m->reference = about_refund ? NULL : payment_no;
+		return;
+	}
+	if (payment_no != NULL && strcmp(m->reference, payment_no) == 0)
+		return;
+	must_be(work->task, m->reference, work->task->order_no);
+}
+
+static void
+check_refund(const Work *work, Message *m)
+{
+	const char *refund_no = payload_text(work, "refund_no");
+	Payment    *payment;
+
+	if ((m->event & REFUND_EVENTS) == 0)
+		return;
+	if (refund_no != NULL)
+	{
+		must_be(work->task, m->refund_no, refund_no);
+		must_be(work->task, m->payment_txn, payload_text(work, "txn_id"));
+		m->refund_no = refund_no;
+		m->payment_txn = payload_text(work, "txn_id");
+		return;
+	}
+	if (m->payment_txn == NULL)
+		not_its_own(work->task);
+	payment = payorder_payment_find(m->gateway, m->payment_txn);
+	if (payment != NULL)
+		must_be(work->task, payment->order_no, work->task->order_no);
+}
+
+static Message
+read_message(const Work *work, const JsonNode *node)
+{
+	Message		m = {0};
+	JsonNode   *amount = payorder_json_member(node, "amount");
+	JsonNode   *payload = payorder_json_member(node, "payload");
+	const char *event = text_member(node, "event");
+
+	if (node->kind != JSON_OBJECT)
+		bad_result("Each message must be an object.");
+	m.txn_id = text_member(node, "txn_id");
+	if (m.txn_id == NULL || event == NULL)
+		bad_result("Each message must have txn_id and event.");
+	if (!payorder_message_event(event, &m.event))
+		bad_result("A message has an unknown event.");
+	m.gateway = work->task->gateway;
+	must_be(work->task, text_member(node, "gateway"), m.gateway);
+	if (m.gateway == NULL || (allowed_events(work->task) & m.event) == 0)
+		not_its_own(work->task);
+	m.reference = text_member(node, "order_no");
+	m.has_amount = payorder_json_bigint(amount, &m.amount);
+	m.currency = text_member(node, "currency");
+	m.occurred_at = time_member(node, "occurred_at");
+	m.payment_txn = text_member(node, "payment_txn");
+	m.refund_no = text_member(node, "refund_no");
+	m.payload = payload == NULL ? NULL : payorder_json_text(payload);
+	m.source = "query";
+	check_reference(work, &m);
+	check_refund(work, &m);
+	return m;
+}
+
+static void
+put_answer(ReturnSetInfo *output, const Answer *answer)
+{
+	Datum		values[ANSWER_COLUMNS];
+	bool		nulls[ANSWER_COLUMNS];
+
+	payorder_answer_values(answer, values, nulls);
+	tuplestore_putvalues(output->setResult, output->setDesc, values, nulls);
+}
+
+static void
+ingest_messages(Work *work, ReturnSetInfo *output)
+{
+	JsonNode   *messages = payorder_json_member(work->result, "messages");
+	int			count = 0;
+
+	if (messages == NULL)
+		return;
+	if (messages->kind != JSON_ARRAY)
+		bad_result("Member \"messages\" must be an array.");
+	for (JsonNode *node = messages->first; node != NULL; node = node->next)
+	{
+		Message		message = read_message(work, node);
+		Answer	   *answer;
+
+		if (++count > MOST_MESSAGES)
+			bad_result("There are too many messages.");
+		answer = payorder_callback_ingest(&message);
+		if (!answer->acknowledged)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("another transaction is deciding the same message"),
+					 errhint("Complete the task again.")));
+		put_answer(output, answer);
+	}
+}
+
+static Work
+begin_work(FunctionCallInfo fcinfo, const char *result)
+{
+	Work		work = {0};
+	int64		id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+
+	work.task = PG_ARGISNULL(1) ? NULL :
+		payorder_task_leased(id, PG_GETARG_INT64(1));
+	if (work.task == NULL)
+		payorder_lease_lost(id);
+	work.payload = payorder_json_parse(work.task->payload,
+									   ERRCODE_INVALID_PARAMETER_VALUE,
+									   "payload of the task");
+	if (result != NULL)
+		work.result = payorder_json_parse(result,
+										  ERRCODE_INVALID_PARAMETER_VALUE,
+										  "result of the task");
+	work.result_text = result;
+	if (work.task->order_no != NULL)
+		work.order = payorder_order_lock(work.task->order_no);
+	if (!payorder_task_take(work.task))
+		payorder_lease_lost(id);
+	return work;
+}
+
+Datum
+payorder_complete(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *output = (ReturnSetInfo *) fcinfo->resultinfo;
+	Work		work;
+
+	payorder_prevent_read_only("complete()");
+	InitMaterializedSRF(fcinfo, 0);
+	work = begin_work(fcinfo, payorder_text_argument(fcinfo, 2));
+	if (work.result != NULL && work.result->kind != JSON_OBJECT &&
+		payorder_json_member(work.payload, "payment_no") != NULL)
+		bad_result("It must be an object.");
+	ingest_messages(&work, output);
+	if (work.order != NULL)
+		work.order = payorder_order_lock(work.task->order_no);
+	ending_of(work.task) (&work);
+	return (Datum) 0;
+}
+
+Datum
+payorder_fail(PG_FUNCTION_ARGS)
+{
+	Work		work;
+	const char *error;
+	bool		dead;
+
+	payorder_prevent_read_only("fail()");
+	error = payorder_text_argument(fcinfo, 2);
+	work = begin_work(fcinfo, NULL);
+	dead = payorder_task_give_back(work.task, error,
+								   PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
+	if (payload_text(&work, "refund_no") != NULL &&
+		strcmp(work.task->kind, "return") != 0)
+		payorder_refund_unanswered(work.order,
+								   payload_text(&work, "refund_no"),
+								   work.task->first_tried_at, dead);
+	PG_RETURN_TEXT_P(cstring_to_text(dead ? "dead" : "ready"));
+}
+
+/*
+ * A lease is over: gives the task back.  False if the order is busy, or the
+ * worker was faster.
+ */
+bool
+payorder_work_expire(const Task *task)
+{
+	Work		work = {0};
+	bool		dead;
+
+	work.task = (Task *) task;
+	work.payload = payorder_json_parse(task->payload,
+									   ERRCODE_INVALID_PARAMETER_VALUE,
+									   "payload of the task");
+	if (task->order_no != NULL)
+	{
+		work.order = payorder_order_skip_locked(task->order_no);
+		if (work.order == NULL && payorder_order_find(task->order_no) != NULL)
+			return false;
+	}
+	if (!payorder_task_take(task))
+		return false;
+	dead = payorder_task_give_back(task, "lease expired", true);
+	if (payload_text(&work, "refund_no") != NULL &&
+		strcmp(task->kind, "return") != 0)
+		payorder_refund_unanswered(work.order,
+								   payload_text(&work, "refund_no"),
+								   task->first_tried_at, dead);
+	return true;
+}
+
+/* A task that money hangs on can't be cancelled by hand. */
+static void
+check_cancellable(const Work *work)
+{
+	const char *refund_no = payload_text(work, "refund_no");
+	Refund	   *refund;
+
+	if (refund_no == NULL || strcmp(work->task->kind, "query_refund") == 0)
+		return;
+	refund = payorder_refund_lock(refund_no);
+	if (refund != NULL && (payorder_refund_is_open(refund) ||
+						   refund->state == REFUND_HELD))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("task " INT64_FORMAT " belongs to refund \"%s\", which is not ended",
+						work->task->id, refund_no),
+				 errhint("Its money would be forgotten; use retry_dead().")));
+}
+
+Datum
+payorder_cancel_task(PG_FUNCTION_ARGS)
+{
+	Work		work = {0};
+	Cause		cause = {.source = "operator"};
+	int64		id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+
+	payorder_prevent_read_only("cancel_task()");
+	cause.actor = payorder_required_text(fcinfo, 1, "actor");
+	cause.reason = payorder_text_argument(fcinfo, 2);
+	work.task = payorder_task_waiting(id);
+	if (work.task != NULL && work.task->order_no != NULL)
+		work.order = payorder_order_lock(work.task->order_no);
+	if (work.task != NULL)
+	{
+		work.payload = payorder_json_parse(work.task->payload,
+										   ERRCODE_INVALID_PARAMETER_VALUE,
+										   "payload of the task");
+		check_cancellable(&work);
+	}
+	cause.payload = payorder_json_object("tltt", "kind",
+										 work.task ? work.task->kind : NULL,
+										 "task", id,
+										 "actor", cause.actor,
+										 "reason", cause.reason);
+	if (work.task == NULL || !payorder_task_cancel(work.task, cause.payload))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task " INT64_FORMAT " is neither ready nor dead", id),
+				 errhint("A leased task ends by its worker or its lease's end.")));
+	if (work.order != NULL)
+		payorder_order_event(work.order, "cancel_task", NULL, &cause);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,426 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *		The launcher and the worker of a database.
+ *
+ * Preloaded, a launcher without a database connection keeps one worker for
+ * each database of payorder.databases; it alone starts them again, with a
+ * growing pause when they end soon.  Elsewhere start_worker() starts one, and
+ * the postmaster starts it again after a crash.
+ *
+ * A worker calls payorder.sweep() in transactions of its own and sleeps until
+ * something is due, a commit wakes it (wake.c), or the poll interval is over.
+ * A session-level advisory lock makes it the only one of its database; a
+ * second one ends at once.  Whatever goes wrong in a sweep is logged and
+ * tried again; the worker itself goes on.  Without the extension in its
+ * database it idles.
+ *
+ * A crash leaves nothing: what was not committed is due again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "guc.h"
+#include "relation.h"
+#include "wake.h"
+#include "worker.h"
+
+/* "payo", "rder": the advisory lock of the one worker of a database. */
+#define LOCK_SQL "SELECT pg_catalog.pg_try_advisory_lock(1885438319, 1919182194)"
+#define SWEEP_SQL \
+	"SELECT (s).more, payorder.next_due() FROM payorder.sweep() AS s"
+
+#define RESTART_SECONDS		5
+#define LONGEST_PAUSE		60000	/* ms */
+#define MOST_DATABASES		64
+
+PGDLLEXPORT void payorder_launcher_main(Datum argument);
+PGDLLEXPORT void payorder_worker_main(Datum argument);
+PG_FUNCTION_INFO_V1(payorder_start_worker);
+
+/* A database that the launcher keeps a worker for. */
+typedef struct Kept
+{
+	char		database[NAMEDATALEN];
+	BackgroundWorkerHandle *handle;
+	TimestampTz started_at;
+	TimestampTz not_before;
+	int			pause;			/* ms */
+} Kept;
+
+static Kept kept[MOST_DATABASES];
+static int	kept_count = 0;
+
+static void
+describe_worker(BackgroundWorker *worker, const char *database, Oid oid)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	strlcpy(worker->bgw_library_name, "payorder", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, "payorder_worker_main", BGW_MAXLEN);
+	snprintf(worker->bgw_name, BGW_MAXLEN, "payorder worker %s", database);
+	strlcpy(worker->bgw_type, "payorder worker", BGW_MAXLEN);
+	strlcpy(worker->bgw_extra, database, BGW_EXTRALEN);
+	worker->bgw_main_arg = ObjectIdGetDatum(oid);
+	worker->bgw_notify_pid = MyProcPid;
+}
+
+/* Registers the launcher; called while the postmaster loads the library. */
+void
+payorder_worker_register(void)
+{
+	BackgroundWorker launcher = {0};
+
+	if (IsBinaryUpgrade)
+		return;
+	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launcher.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(launcher.bgw_library_name, "payorder", BGW_MAXLEN);
+	strlcpy(launcher.bgw_function_name, "payorder_launcher_main", BGW_MAXLEN);
+	strlcpy(launcher.bgw_name, "payorder launcher", BGW_MAXLEN);
+	strlcpy(launcher.bgw_type, "payorder launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&launcher);
+}
+
+/* ---- launcher ---- */
+
+static Kept *
+find_kept(const char *database)
+{
+	for (int i = 0; i < kept_count; i++)
+	{
+		if (strcmp(kept[i].database, database) == 0)
+			return &kept[i];
+	}
+	return NULL;
+}
+
+/* Takes up the databases of the setting; those that left it are stopped. */
+static void
+read_databases(void)
+{
+	char	   *setting = pstrdup(payorder_databases ? payorder_databases : "");
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	if (!SplitIdentifierString(setting, ',', &names))
+	{
+		ereport(LOG,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("setting \"payorder.databases\" is not a list of names")));
+		return;
+	}
+	for (int i = kept_count - 1; i >= 0; i--)
+	{
+		bool		wanted = false;
+
+		foreach(cell, names)
+			wanted |= strcmp(lfirst(cell), kept[i].database) == 0;
+		if (wanted)
+			continue;
+		if (kept[i].handle != NULL)
+			TerminateBackgroundWorker(kept[i].handle);
+		kept[i] = kept[--kept_count];
+	}
+	foreach(cell, names)
+	{
+		if (find_kept(lfirst(cell)) != NULL || kept_count == MOST_DATABASES)
+			continue;
+		memset(&kept[kept_count], 0, sizeof(Kept));
+		strlcpy(kept[kept_count].database, lfirst(cell), NAMEDATALEN);
+		kept[kept_count++].pause = 1000;
+	}
+}
+
+/* Notices that a worker has ended; one that ended soon waits longer. */
+static void
+note_end(Kept *database, TimestampTz now)
+{
+	bool		soon = now < database->started_at + 10 * USECS_PER_SEC;
+
+	database->pause = soon ? Min(database->pause * 2, LONGEST_PAUSE) : 1000;
+	database->not_before = TimestampTzPlusMilliseconds(now, database->pause);
+	pfree(database->handle);
+	database->handle = NULL;
+}
+
+static void
+start_kept(Kept *database, TimestampTz now)
+{
+	BackgroundWorker worker;
+
+	describe_worker(&worker, database->database, InvalidOid);
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
+	{
+		database->started_at = now;
+		return;
+	}
+	database->pause = Min(database->pause * 2, LONGEST_PAUSE);
+	database->not_before = TimestampTzPlusMilliseconds(now, database->pause);
+	ereport(LOG,
+			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+			 errmsg("could not start payorder worker for database \"%s\"",
+					database->database),
+			 errhint("Increase max_worker_processes.")));
+}
+
+static void
+keep_workers(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < kept_count; i++)
+	{
+		pid_t		pid;
+
+		if (kept[i].handle != NULL &&
+			GetBackgroundWorkerPid(kept[i].handle, &pid) == BGWH_STOPPED)
+			note_end(&kept[i], now);
+		if (kept[i].handle == NULL && now >= kept[i].not_before)
+			start_kept(&kept[i], now);
+	}
+}
+
+void
+payorder_launcher_main(Datum argument)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	read_databases();
+	while (!ShutdownRequestPending)
+	{
+		keep_workers();
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 1000, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			read_databases();
+		}
+	}
+	for (int i = 0; i < kept_count; i++)
+	{
+		if (kept[i].handle != NULL)
+			TerminateBackgroundWorker(kept[i].handle);
+	}
+	proc_exit(1);
+}
+
+/* ---- worker ---- */
+
+static void
+begin(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+commit(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Whether this is now the one worker of its database. */
+static bool
+take_lock(void)
+{
+	bool		isnull;
+	bool		taken;
+
+	begin(LOCK_SQL);
+	if (SPI_execute(LOCK_SQL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not ask for the worker's lock");
+	taken = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 1, &isnull));
+	commit();
+	return taken;
+}
+
+/* One sweep; whether more is due at once, else when it will be. */
+static bool
+sweep(TimestampTz *next)
+{
+	bool		more = false;
+	bool		isnull;
+
+	*next = DT_NOEND;
+	begin(SWEEP_SQL);
+	if (OidIsValid(get_extension_oid("payorder", true)))
+	{
+		if (SPI_execute(SWEEP_SQL, false, 1) != SPI_OK_SELECT ||
+			SPI_processed != 1)
+			elog(ERROR, "could not sweep");
+		more = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+										  SPI_tuptable->tupdesc, 1, &isnull));
+		*next = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0],
+												  SPI_tuptable->tupdesc, 2,
+												  &isnull));
+		if (isnull)
+			*next = DT_NOEND;
+	}
+	commit();
+	return more;
+}
+
+/* A sweep that must not end the worker; false if it failed. */
+static bool
+try_sweep(bool *more, TimestampTz *next)
+{
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		*more = sweep(next);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	return done;
+}
+
+static long
+time_to_sleep(TimestampTz next)
+{
+	long		wait = payorder_poll_interval;
+
+	if (next != DT_NOEND)
+		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														 next));
+	return Max(wait, 1);
+}
+
+static void
+rest(TimestampTz next)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 time_to_sleep(next), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+work_until_stopped(void)
+{
+	int			failures = 0;
+
+	while (!ShutdownRequestPending)
+	{
+		TimestampTz next = DT_NOEND;
+		bool		more = false;
+
+		payorder_wake_sleeping_until(DT_NOEND);
+		failures = try_sweep(&more, &next) ? 0 : Min(failures + 1, 6);
+		if (failures > 0)
+			next = GetCurrentTimestamp() + (USECS_PER_SEC << failures);
+		if (!more)
+		{
+			payorder_wake_sleeping_until(next);
+			rest(next);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+payorder_worker_main(Datum argument)
+{
+	Oid			database = DatumGetObjectId(argument);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	if (OidIsValid(database))
+		BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	else
+		BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, NULL,
+											 0);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("application_name", "payorder worker", PGC_USERSET,
+					PGC_S_OVERRIDE);
+	if (!take_lock())
+		proc_exit(0);
+	payorder_wake_attach();
+	ereport(LOG, (errmsg("payorder worker started for database %u",
+						 MyDatabaseId)));
+	work_until_stopped();
+	proc_exit(0);
+}
+
+/* Starts a worker for this database without the library being preloaded. */
+Datum
+payorder_start_worker(PG_FUNCTION_ARGS)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	BgwHandleStatus status;
+	pid_t		pid;
+
+	payorder_prevent_read_only("start_worker()");
+	describe_worker(&worker, get_database_name(MyDatabaseId), MyDatabaseId);
+	worker.bgw_restart_time = RESTART_SECONDS;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a worker"),
+				 errhint("Increase max_worker_processes.")));
+	status = WaitForBackgroundWorkerStartup(handle, &pid);
+	if (status == BGWH_POSTMASTER_DIED)
+		ereport(ERROR,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("could not start a worker, the postmaster is gone"),
+				 errhint("Look into the server's log.")));
+	if (status != BGWH_STARTED)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(pid);
+}
