@@ -53,7 +53,7 @@ lock_key(Decision *d)
 	key.txn_id = d->message.txn_id;
 	key.event = payorder_event_name(d->message.event);
 	callback = payorder_callback_lock(&key);
-	d->gone = callback == NULL ||
+	d->gone = callback == NULL || callback->verdict == NULL ||
 		(strcmp(callback->verdict, "parked") != 0 &&
 		 strcmp(callback->verdict, "deferred") != 0);
 	return !d->gone;
@@ -192,8 +192,11 @@ payorder_finish(Decision *d)
 		payorder_payment_alarm(d->order, d->payment, d->alarm_cause,
 							   d->payment->amount);
 	payorder_refund_settle(d->order);
-	if (!waits(d))
-		payorder_drain_related(d);
+	if (waits(d))
+		return;
+	if (d->stored)
+		payorder_end_reviews(d);
+	payorder_drain_related(d);
 }
 
 /* Decides a message whose key row is there, and writes it down. */
@@ -332,7 +335,6 @@ first_sight(Decision *d)
 		d->defer = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
 			"locked" : "error";
 		d->error = error->message;
-		d->tries = strcmp(d->defer, "error") == 0 ? 1 : 0;
 		error = guarded(take_key_and_defer, d);
 	}
 	if (error != NULL && d->at_key &&
@@ -447,11 +449,8 @@ replace_invalid(Decision *d)
 
 	payorder_callback_conflict(&earlier->message, "invalid");
 	payorder_callback_refill(&d->message);
-	payorder_task_close_review(psprintf("%s:%s:%s", d->message.gateway,
-										d->message.txn_id,
-										payorder_event_name(d->message.event)),
-							   "invalid");
 	payorder_decide_and_finish(d);
+	payorder_end_reviews(d);
 }
 
 static Answer *
@@ -466,13 +465,18 @@ static Answer *
 seen_again(Decision *d, const Callback *stored)
 {
 	bool		valid = payorder_message_is_valid(&d->message, d->gateway);
-	bool		waiting = strcmp(stored->verdict, "parked") == 0 ||
-		strcmp(stored->verdict, "deferred") == 0;
-	bool		was_invalid = strcmp(stored->verdict, "mismatch") == 0 &&
-		stored->detail != NULL && strcmp(stored->detail, "invalid") == 0;
+	bool		waiting;
+	bool		was_invalid;
 	ErrorData  *error = NULL;
 	Answer	   *answer;
 
+	/* A trigger that this very decision fires has called ingest again. */
+	if (stored->verdict == NULL)
+		return undecided();
+	waiting = strcmp(stored->verdict, "parked") == 0 ||
+		strcmp(stored->verdict, "deferred") == 0;
+	was_invalid = strcmp(stored->verdict, "mismatch") == 0 &&
+		stored->detail != NULL && strcmp(stored->detail, "invalid") == 0;
 	d->order_no = stored->order_no;
 	if (was_invalid && valid)
 	{
@@ -489,7 +493,7 @@ seen_again(Decision *d, const Callback *stored)
 		if (valid && says_more(&d->message, &stored->message))
 			error = guarded(fill_in, d);
 		if (waiting && error == NULL)
-			return payorder_redecide(stored);
+			return payorder_redecide(payorder_callback_find(&d->message));
 		payorder_decide(d, "duplicate", NULL);
 	}
 	if (error != NULL)

@@ -89,6 +89,7 @@ extern Answer *payorder_answer(const Decision *decision);
 /* callback_drain.c */
 extern Answer *payorder_redecide(const Callback *callback);
 extern bool payorder_drain_older(Decision *decision);
+extern void payorder_end_reviews(Decision *decision);
 extern void payorder_drain_related(Decision *decision);
 extern void payorder_meet_order(Decision *decision);
 

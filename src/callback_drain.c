@@ -87,6 +87,23 @@ decision_of(const Callback *callback, int tries)
 	return d;
 }
 
+/* What waited has its verdict: nobody need look at it for having waited. */
+void
+payorder_end_reviews(Decision *d)
+{
+	static const char *const causes[] = {
+		"parked", "parked_limit", "deferred_error", "invalid"
+	};
+	const char *subject = psprintf("%s:%s:%s", d->message.gateway,
+								   d->message.txn_id,
+								   payorder_event_name(d->message.event));
+
+	for (size_t i = 0; i < lengthof(causes); i++)
+		payorder_task_close_review(subject, causes[i]);
+	if (d->payment != NULL)
+		payorder_payment_watch(d->order, d->payment);
+}
+
 static void
 decide_again(void *decision)
 {
@@ -108,7 +125,7 @@ drain_one(const Waiting *waiting)
 	callback = payorder_callback_find(&key);
 	d = decision_of(callback, strcmp(waiting->reason, "error") == 0 ?
 					waiting->tries : 0);
-	error = payorder_guarded(decide_again, d);
+	error = payorder_isolated(decide_again, d);
 	if (error != NULL)
 		defer_again(d, error);
 	return d;
@@ -355,7 +372,7 @@ drain_due(const Waiting *waiting)
 	if (waiting->order_no != NULL && strcmp(waiting->verdict, "deferred") == 0)
 	{
 		whole.order_no = waiting->order_no;
-		if (payorder_guarded(drain_due_order, &whole) != NULL)
+		if (payorder_isolated(drain_due_order, &whole) != NULL)
 			payorder_waiting_later(waiting, payorder_now() + USECS_PER_SEC,
 								   waiting->tries, waiting->alarmed);
 		return;

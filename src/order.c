@@ -356,6 +356,18 @@ payorder_order_enter(Order *order, int entered_seq)
 	apply_names(order, order->state->enqueue, order->state->alarm);
 }
 
+/* The alarms of a state are over when it is left. */
+static void
+end_alarms(Order *order, const State *left)
+{
+	for (int i = 0; i < left->timer_count; i++)
+	{
+		if (left->timers[i].action == TIMER_ALARM)
+			payorder_task_close_review(order->order_no,
+									   left->timers[i].argument);
+	}
+}
+
 static void
 arrive(Order *order, const State *from, const Edge *edge,
 	   const About *about, const Cause *cause)
@@ -363,8 +375,10 @@ arrive(Order *order, const State *from, const Edge *edge,
 	int			seq = append(order, edge->event, from, about, cause);
 
 	apply_names(order, edge->enqueue, edge->alarm);
-	if (from != order->state)
-		payorder_order_enter(order, seq);
+	if (from == order->state)
+		return;
+	end_alarms(order, from);
+	payorder_order_enter(order, seq);
 }
 
 static void

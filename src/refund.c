@@ -15,12 +15,15 @@
  */
 #include "postgres.h"
 
+#include "crypto.h"
 #include "errors.h"
 #include "json.h"
 #include "refund.h"
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
+
+#define LONGEST_REFUND_NO	128
 
 #define REFUND_COLUMNS \
 	"refund_no, gateway, txn_id, order_no, amount, currency, cause, state," \
@@ -507,12 +510,17 @@ payorder_refund_external(Order *order, Payment *payment,
 						 const RefundWord *word)
 {
 	Refund		refund = {0};
+	uint8		digest[SHA256_BYTES];
 	char	   *moved;
 
 	refund.refund_no = psprintf("%s:%s", payment->gateway,
 								word->gateway_refund_id);
-	if (strlen(refund.refund_no) > 128)
-		refund.refund_no = word->gateway_refund_id;
+	if (strlen(refund.refund_no) > LONGEST_REFUND_NO)
+	{
+		payorder_sha256(refund.refund_no, strlen(refund.refund_no), digest);
+		refund.refund_no = psprintf("external:%s",
+									payorder_hex(digest, SHA256_BYTES));
+	}
 	refund.gateway = payment->gateway;
 	refund.txn_id = payment->txn_id;
 	refund.order_no = payment->order_no;

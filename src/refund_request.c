@@ -30,6 +30,12 @@
 
 #define KERNEL_NUMBER_DIGITS	31
 
+static Statement drain_parked = {
+	.sql = "INSERT INTO payorder.timers (due_at, order_no, kind)"
+	" SELECT $3, $2, 'drain' FROM payorder.callbacks_waiting"
+	" WHERE refund_no = $1 LIMIT 1",
+	.arguments = "ttz"
+};
 static Statement insert_salt = {
 	.sql = "INSERT INTO payorder.installation"
 	" (salt, system_identifier, database_oid)"
@@ -205,6 +211,9 @@ payorder_refund_ask(Order *order, Payment *payment, Refund *refund,
 						refund->refund_no),
 				 errhint("Give each refund a number of its own.")));
 	note_request(order, payment, refund, "refund_asked", moved);
+	if (refund->order_no != NULL)
+		payorder_execute(&drain_parked, refund->refund_no, refund->order_no,
+						 payorder_now());
 	payorder_payment_watch(order, payment);
 }
 

@@ -406,12 +406,15 @@ payorder_restore_lock_wait(int saved)
 	LockTimeout = saved;
 }
 
-/* Whether an error says that the server failed, rather than an effect. */
+/*
+ * Whether an error says that the server failed, rather than the work: SQLSTATE
+ * classes 40, 53, 57 and 58.
+ */
 static bool
 is_server_failure(int sqlstate)
 {
 	static const char classes[][2] = {
-		{'4', '0'}, {'5', '3'}, {'5', '7'}, {'5', '8'}, {'X', 'X'}
+		{'4', '0'}, {'5', '3'}, {'5', '7'}, {'5', '8'}
 	};
 
 	for (size_t i = 0; i < lengthof(classes); i++)
@@ -425,11 +428,11 @@ is_server_failure(int sqlstate)
 
 /*
  * Runs some work in a subtransaction with bounded waits.  Returns NULL, or
- * the error after which all of the work is undone; failures of the server
- * (SQLSTATE classes 40, 53, 57, 58 and XX) are raised on.
+ * the error after which all of the work is undone; failures of the server are
+ * raised on.  For one unit of many, whose failure must not stop the others.
  */
 ErrorData *
-payorder_guarded(GuardedWork work, void *argument)
+payorder_isolated(GuardedWork work, void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -455,6 +458,21 @@ payorder_guarded(GuardedWork work, void *argument)
 	CurrentResourceOwner = owner;
 	payorder_restore_lock_wait(saved);
 	if (error != NULL && is_server_failure(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+/*
+ * The same, but internal errors (class XX) are raised on, too: for a caller
+ * who would take the error's absence for an acknowledgement.
+ */
+ErrorData *
+payorder_guarded(GuardedWork work, void *argument)
+{
+	ErrorData  *error = payorder_isolated(work, argument);
+
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
 		ReThrowError(error);
 	return error;
 }

@@ -94,6 +94,7 @@ extern bool payorder_await_transaction(TransactionId xid);
 
 typedef void (*GuardedWork) (void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
+extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
 extern int	payorder_limit_lock_wait(void);
 extern void payorder_restore_lock_wait(int saved);
 extern void payorder_prevent_read_only(const char *function);

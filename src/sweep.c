@@ -17,6 +17,7 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "callback.h"
 #include "errors.h"
@@ -161,9 +162,18 @@ static void
 handle_timers(void *argument)
 {
 	TimerBatch *batch = argument;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext unit = AllocSetContextCreate(caller, "payorder timer",
+											   ALLOCSET_DEFAULT_SIZES);
 
+	MemoryContextSwitchTo(unit);
 	for (int i = 0; i < batch->count; i++)
+	{
 		batch->units[i].fate = handle_timer(batch->units[i].timer);
+		MemoryContextReset(unit);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(unit);
 }
 
 /* A timer raised: later again, or set aside with an alarm. */
@@ -198,12 +208,12 @@ sweep_timers(TimestampTz at, int most, SweepCounts *counts)
 
 	for (int i = 0; i < count; i++)
 		units[i].timer = &timers[i];
-	one_by_one = count > 0 && payorder_guarded(handle_timers, &whole) != NULL;
+	one_by_one = count > 0 && payorder_isolated(handle_timers, &whole) != NULL;
 	for (int i = 0; i < count; i++)
 	{
 		TimerBatch	single = {&units[i], 1};
 		ErrorData  *error = one_by_one ?
-			payorder_guarded(handle_timers, &single) : NULL;
+			payorder_isolated(handle_timers, &single) : NULL;
 
 		if (error != NULL)
 		{
@@ -236,7 +246,7 @@ sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 	{
 		TaskUnit	unit = {&tasks[i], FATE_LEFT};
 
-		if (payorder_guarded(expire, &unit) != NULL)
+		if (payorder_isolated(expire, &unit) != NULL)
 			counts->failed++;
 		else
 			counts->leases += unit.fate == FATE_DONE;
@@ -274,7 +284,7 @@ sweep_kernel_tasks(TimestampTz at, int most, SweepCounts *counts)
 	for (int i = 0; i < count; i++)
 	{
 		TaskUnit	unit = {&tasks[i], FATE_LEFT};
-		ErrorData  *error = payorder_guarded(carry_out, &unit);
+		ErrorData  *error = payorder_isolated(carry_out, &unit);
 
 		if (error != NULL)
 		{

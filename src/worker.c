@@ -52,6 +52,7 @@
 
 #define RESTART_SECONDS		5
 #define LONGEST_PAUSE		60000	/* ms */
+#define PAUSE_IF_LEFT		50		/* ms */
 #define MOST_DATABASES		64
 
 PGDLLEXPORT void payorder_launcher_main(Datum argument);
@@ -323,14 +324,20 @@ try_sweep(bool *more, TimestampTz *next)
 	return done;
 }
 
+/*
+ * Until the next thing is due; what is due and was left, because somebody
+ * holds its order, is looked at again after a short while.
+ */
 static long
 time_to_sleep(TimestampTz next)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	long		wait = payorder_poll_interval;
 
+	if (next <= now)
+		return Min(wait, PAUSE_IF_LEFT);
 	if (next != DT_NOEND)
-		wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														 next));
+		wait = Min(wait, TimestampDifferenceMilliseconds(now, next));
 	return Max(wait, 1);
 }
 

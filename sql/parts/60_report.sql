@@ -20,7 +20,8 @@ JOIN payorder.tasks AS t ON t.id = r.task_id
 WHERE r.run_at = 'infinity' AND r.kind = 'review'
 UNION ALL
 SELECT 'dead task', t.kind || ' ' || t.id::text, d.error,
-       (t.payload ->> 'amount')::bigint, t.payload ->> 'currency',
+       CASE WHEN k.id IS NOT NULL THEN (t.payload ->> 'amount')::bigint END,
+       CASE WHEN k.id IS NOT NULL THEN t.payload ->> 'currency' END,
        t.order_no, t.gateway, pg_catalog.now() - d.died_at, t.id,
        CASE WHEN k.money_out OR t.kind = 'return' THEN '{retry_dead}'
             ELSE '{retry_dead,cancel_task}' END::text[]
