@@ -101,6 +101,14 @@ extern void payorder_decide_locked(Decision *decision);
 extern void payorder_decide(Decision *decision, const char *verdict,
 							const char *detail);
 extern void payorder_resolve(Decision *decision);
+extern bool payorder_always(Decision *decision);
+extern bool payorder_no_refund(Decision *decision);
+extern void payorder_stale(Decision *decision);
+extern void payorder_park_payment(Decision *decision);
+extern void payorder_park_refund(Decision *decision);
+
+/* callback_refund_lines.c */
+extern const Line payorder_refund_lines[];
 
 /* callback_store.c */
 extern const char *payorder_event_name(MessageEvent event);

@@ -4,9 +4,10 @@
  *		The list of what ingest decides, line by line.
  *
  * Read each table from the top: the first line that is there for the event
- * and holds decides.  The numbers are those of doc/verdicts.md; what comes
- * before the address (lines 5 to 8) and around the lock (12, 20) is the frame
- * in callback.c.
+ * and holds decides.  The numbers are those of doc/verdicts.md.  Here are the
+ * address (9 to 11), pay (13 to 18) and the end of attempts (21 to 25);
+ * refunds (27 to 40) are in callback_refund_lines.c; what comes before the
+ * address (5 to 8) and around the lock (12, 20) is the frame in callback.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -234,20 +235,20 @@ nothing_known(Decision *d)
 	return d->payment == NULL && d->order_no == NULL;
 }
 
-static void
-park_payment(Decision *d)
+void
+payorder_park_payment(Decision *d)
 {
 	wait_for(d, "parked", "payment", payorder_now() + USECS_PER_SEC);
 }
 
-static bool
-no_refund(Decision *d)
+bool
+payorder_no_refund(Decision *d)
 {
 	return d->refund == NULL;
 }
 
-static void
-park_refund(Decision *d)
+void
+payorder_park_refund(Decision *d)
 {
 	wait_for(d, "parked", "refund", payorder_now() + USECS_PER_SEC);
 }
@@ -256,8 +257,8 @@ static const Line address_lines[] = {
 	{"9", EVENT_PAY | ATTEMPT_EVENTS, names_differ, conflict_order},
 	{"10", ALL_EVENTS, gateway_paused, defer_paused},
 	{"11", EVENT_PAY | ATTEMPT_EVENTS, no_order, park_order},
-	{"27", EVENT_REFUND, nothing_known, park_payment},
-	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, no_refund, park_refund},
+	{"27", EVENT_REFUND, nothing_known, payorder_park_payment},
+	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, payorder_no_refund, payorder_park_refund},
 	{0}
 };
 
@@ -436,8 +437,8 @@ mismatch_repriced(Decision *d)
 	keep_in_review(d, "repriced");
 }
 
-static bool
-always(Decision *d)
+bool
+payorder_always(Decision *d)
 {
 	return true;
 }
@@ -473,8 +474,8 @@ attempt_ended(Decision *d)
 	return d->attempt != NULL && !payorder_attempt_is_open(d->attempt);
 }
 
-static void
-stale(Decision *d)
+void
+payorder_stale(Decision *d)
 {
 	payorder_decide(d, "stale", NULL);
 }
@@ -529,233 +530,9 @@ confirm_close(Decision *d)
 	d->edge = payorder_order_edge(d->order, "close_confirmed");
 }
 
-/* ---- 27 to 35: money went back ---- */
+/* ---- the tables under the lock ---- */
 
-static bool
-payment_unknown(Decision *d)
-{
-	int			count;
-	int			found = 0;
-	Payment    *payments;
-
-	if (d->payment != NULL)
-		return false;
-	if (d->message.payment_txn != NULL || d->refund != NULL ||
-		d->order == NULL)
-		return true;
-	payments = payorder_payments_lock(d->order->order_no, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (strcmp(payments[i].gateway, d->message.gateway) == 0 &&
-			found++ == 0)
-			d->payment = &payments[i];
-	}
-	if (found > 1)
-		d->payment = NULL;
-	return found == 0;
-}
-
-static bool
-payment_unnamed(Decision *d)
-{
-	return d->payment == NULL;
-}
-
-static void
-mismatch_unnamed(Decision *d)
-{
-	payorder_decide(d, "mismatch", "unnamed");
-	payorder_order_alarm(d->order, "refund_unnamed", NULL);
-}
-
-static bool
-other_currency(Decision *d)
-{
-	return d->message.currency != NULL &&
-		strcmp(d->message.currency, d->payment->currency) != 0;
-}
-
-static void
-mismatch_refund_currency(Decision *d)
-{
-	payorder_decide(d, "mismatch", "currency");
-	payorder_payment_alarm(d->order, d->payment, "refund_currency",
-						   d->message.amount);
-}
-
-static bool
-is_ours(Decision *d)
-{
-	return d->refund != NULL && strcmp(d->refund->cause, "external") != 0;
-}
-
-static bool
-of_other_payment(Decision *d)
-{
-	return is_ours(d) && strcmp(d->refund->txn_id, d->payment->txn_id) != 0;
-}
-
-static void
-conflict_payment(Decision *d)
-{
-	payorder_decide(d, "conflict", "payment");
-	payorder_refund_query(d->refund, payorder_now());
-	payorder_payment_alarm(d->order, d->payment, "refund_conflict",
-						   d->message.amount);
-}
-
-static bool
-ours_pending(Decision *d)
-{
-	return is_ours(d) && (d->refund->state == REFUND_HELD ||
-						  payorder_refund_is_open(d->refund));
-}
-
-static bool
-ours_pending_equal(Decision *d)
-{
-	return ours_pending(d) && d->refund->amount == d->message.amount;
-}
-
-static RefundWord
-word_of(Decision *d)
-{
-	RefundWord	word = {0};
-
-	word.refund_no = d->message.refund_no;
-	word.gateway_refund_id = d->message.txn_id;
-	word.amount = d->message.amount;
-	word.occurred_at = d->message.occurred_at;
-	word.actor = psprintf("gateway:%s", d->message.gateway);
-	word.source = d->message.source;
-	return word;
-}
-
-static void
-refund_succeeded(Decision *d)
-{
-	RefundWord	word = word_of(d);
-
-	payorder_decide(d, "applied", NULL);
-	d->moved = payorder_refund_succeed(d->order, d->payment, d->refund, &word);
-}
-
-static void
-refund_differs(Decision *d)
-{
-	payorder_decide(d, "mismatch", "amount");
-	payorder_refund_doubt(d->order, d->refund, "refund_differs");
-	payorder_refund_query(d->refund, payorder_now());
-}
-
-static bool
-ours_succeeded(Decision *d)
-{
-	return is_ours(d) && d->refund->state == REFUND_SUCCEEDED;
-}
-
-static bool
-ours_succeeded_unnamed(Decision *d)
-{
-	return ours_succeeded(d) &&
-		(d->refund->gateway_refund_id == NULL ||
-		 strcmp(d->refund->gateway_refund_id, d->message.txn_id) == 0);
-}
-
-static void
-name_refund(Decision *d)
-{
-	payorder_decide(d, "duplicate", NULL);
-	d->refund->gateway_refund_id = d->message.txn_id;
-	payorder_refund_save(d->refund);
-}
-
-static void
-refunded_twice(Decision *d)
-{
-	RefundWord	word = word_of(d);
-
-	payorder_decide(d, "conflict", "twice");
-	d->moved = payorder_refund_external(d->order, d->payment, &word);
-	d->alarm_cause = "refunded_twice";
-}
-
-static void
-resurrect(Decision *d)
-{
-	RefundWord	word = word_of(d);
-
-	payorder_decide(d, "applied", "resurrected");
-	d->moved = payorder_refund_resurrect(d->order, d->payment, d->refund,
-										 &word);
-}
-
-static void
-external_refund(Decision *d)
-{
-	RefundWord	word = word_of(d);
-
-	payorder_decide(d, "applied", "external");
-	d->moved = payorder_refund_external(d->order, d->payment, &word);
-}
-
-/* ---- 36 to 40: a refund failed or is stuck ---- */
-
-static bool
-older_than_success(Decision *d)
-{
-	return d->refund->state == REFUND_SUCCEEDED &&
-		d->message.occurred_at != NO_TIME &&
-		d->message.occurred_at < d->refund->succeeded_at;
-}
-
-static bool
-failure_is_stale(Decision *d)
-{
-	return older_than_success(d) || d->refund->state == REFUND_HELD ||
-		d->refund->state == REFUND_FAILED ||
-		d->refund->state == REFUND_REVERSED ||
-		d->refund->state == REFUND_CANCELLED;
-}
-
-static bool
-refund_has_succeeded(Decision *d)
-{
-	return d->refund->state == REFUND_SUCCEEDED;
-}
-
-static void
-reverse_refund(Decision *d)
-{
-	payorder_decide(d, "applied", "reversal");
-	d->moved = payorder_refund_reverse(d->order, d->payment, d->refund);
-	d->alarm_cause = "refund_reversed";
-}
-
-static void
-fail_refund(Decision *d)
-{
-	payorder_decide(d, "applied", NULL);
-	d->moved = payorder_refund_fail(d->order, d->payment, d->refund);
-}
-
-static void
-stale_and_query(Decision *d)
-{
-	payorder_decide(d, "stale", NULL);
-	payorder_refund_query(d->refund, payorder_now());
-}
-
-static void
-stick_refund(Decision *d)
-{
-	payorder_decide(d, "applied", "stuck");
-	payorder_refund_stick(d->order, d->payment, d->refund);
-}
-
-#define FAILED_OR_STUCK (EVENT_REFUND_FAILED | EVENT_REFUND_STUCK)
-
-static const Line locked_lines[] = {
+static const Line pay_lines[] = {
 	{"11", EVENT_PAY, attempt_missing, park_attempt},
 	{"D", EVENT_PAY, payment_reversed, stale_reversed},
 	{"13", EVENT_PAY, order_paid, excess},
@@ -764,32 +541,14 @@ static const Line locked_lines[] = {
 	{"15", EVENT_PAY, currency_differs, mismatch_currency},
 	{"16", EVENT_PAY, amount_differs, mismatch_amount},
 	{"17", EVENT_PAY, left_differs, mismatch_repriced},
-	{"18", EVENT_PAY, always, pay},
+	{"18", EVENT_PAY, payorder_always, pay},
 
 	{"21", ATTEMPT_EVENTS, has_payment, stale_after_pay},
-	{"22", ATTEMPT_EVENTS, attempt_ended, stale},
+	{"22", ATTEMPT_EVENTS, attempt_ended, payorder_stale},
 	{"23", ATTEMPT_EVENTS, ends_attempt, end_attempt},
 	{"23", ATTEMPT_EVENTS, attempt_open, note_failure},
 	{"25", ATTEMPT_EVENTS, confirms_close, confirm_close},
-	{"25", ATTEMPT_EVENTS, always, stale},
-
-	{"27", EVENT_REFUND, payment_unknown, park_payment},
-	{"27", EVENT_REFUND, payment_unnamed, mismatch_unnamed},
-	{"28", EVENT_REFUND, other_currency, mismatch_refund_currency},
-	{"30", EVENT_REFUND, of_other_payment, conflict_payment},
-	{"31", EVENT_REFUND, ours_pending_equal, refund_succeeded},
-	{"32", EVENT_REFUND, ours_pending, refund_differs},
-	{"33", EVENT_REFUND, ours_succeeded_unnamed, name_refund},
-	{"33", EVENT_REFUND, ours_succeeded, refunded_twice},
-	{"34", EVENT_REFUND, is_ours, resurrect},
-	{"35", EVENT_REFUND, always, external_refund},
-
-	{"36", FAILED_OR_STUCK, no_refund, park_refund},
-	{"37", FAILED_OR_STUCK, failure_is_stale, stale},
-	{"38", EVENT_REFUND_FAILED, refund_has_succeeded, reverse_refund},
-	{"39", EVENT_REFUND_FAILED, always, fail_refund},
-	{"40", EVENT_REFUND_STUCK, refund_has_succeeded, stale_and_query},
-	{"40", EVENT_REFUND_STUCK, always, stick_refund},
+	{"25", ATTEMPT_EVENTS, payorder_always, payorder_stale},
 	{0}
 };
 
@@ -819,6 +578,6 @@ payorder_decide_address(Decision *d)
 void
 payorder_decide_locked(Decision *d)
 {
-	if (!walk(locked_lines, d))
+	if (!walk(pay_lines, d) && !walk(payorder_refund_lines, d))
 		elog(ERROR, "no line holds");
 }

@@ -49,6 +49,18 @@ typedef struct Task
 	TimestampTz first_tried_at;
 } Task;
 
+/* A kind's rules, with the pause after one failure. */
+typedef struct TaskKind
+{
+	const char *worked_by;
+	bool		money_out;
+	int			max_attempts;
+	int64		pause;			/* microseconds, before jitter */
+	bool		fixed_pause;	/* from a list: no jitter */
+} TaskKind;
+
+extern bool payorder_task_kind(const char *name, int failures,
+							   TaskKind *kind);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
 extern bool payorder_task_review(const ReviewRequest *request);
 extern void payorder_task_close_review(const char *subject,

@@ -1,0 +1,323 @@
+/*-------------------------------------------------------------------------
+ *
+ * task_queue.c
+ *		The queue's SQL functions: define_task_kind, enqueue, claim,
+ *		heartbeat and retry_dead.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "errors.h"
+#include "relation.h"
+#include "task.h"
+#include "timer.h"
+
+#define MOST_CLAIMED	1000
+
+static Statement upsert_kind = {
+	.sql = "INSERT INTO payorder.task_kinds AS k (id, kind, worked_by, money_out,"
+	" lease, max_attempts, backoff_base, backoff_max, backoff_list)"
+	" VALUES (pg_catalog.nextval('payorder.task_kind_ids'), $1,"
+	" coalesce((SELECT b.worked_by FROM payorder.task_kinds AS b"
+	" WHERE b.kind = $1 AND b.id < 100), 'client'),"
+	" coalesce((SELECT b.money_out FROM payorder.task_kinds AS b"
+	" WHERE b.kind = $1 AND b.id < 100), false), $2, $3, $4, $5, $6)"
+	" ON CONFLICT (kind, (id >= 100)) DO UPDATE SET lease = excluded.lease,"
+	" max_attempts = excluded.max_attempts,"
+	" backoff_base = excluded.backoff_base,"
+	" backoff_max = excluded.backoff_max,"
+	" backoff_list = excluded.backoff_list",
+	.arguments = "tvivvV"
+};
+static Statement claim_tasks = {
+	.sql = "WITH picked AS (SELECT r.task_id FROM payorder.task_ready AS r"
+	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))"
+	" AND ($3 IS NULL OR r.gateway = ANY ($3))"
+	" AND NOT EXISTS (SELECT FROM payorder.task_kinds AS k"
+	" WHERE k.kind = r.kind AND k.worked_by <> 'client')"
+	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g"
+	" WHERE g.gateway = r.gateway AND g.paused)"
+	" ORDER BY r.run_at, r.task_id LIMIT $4 FOR UPDATE OF r SKIP LOCKED),"
+	" taken AS (DELETE FROM payorder.task_ready AS r USING picked AS p"
+	" WHERE r.task_id = p.task_id RETURNING r.*),"
+	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind,"
+	" gateway, worker, attempts, first_tried_at, leased_at, leased_until)"
+	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind,"
+	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1,"
+	" $1 + coalesce($6, (SELECT k.lease FROM payorder.task_kinds AS k"
+	" WHERE k.kind = t.kind ORDER BY k.id DESC LIMIT 1))"
+	" FROM taken AS t RETURNING *)"
+	" SELECT l.task_id, l.token, b.kind, b.order_no, b.gateway, g.adapter,"
+	" g.merchant_id, b.idempotency_key, l.attempts, l.first_tried_at,"
+	" b.not_after, l.leased_until, b.trace, b.payload"
+	" FROM leased AS l JOIN payorder.tasks AS b ON b.id = l.task_id"
+	" LEFT JOIN payorder.gateways AS g ON g.gateway = b.gateway"
+	" ORDER BY l.task_id",
+	.arguments = "zAAitv"
+};
+static Statement prolong = {
+	.sql = "UPDATE payorder.task_leases AS l SET leased_until = $3 + coalesce($4,"
+	" (SELECT k.lease FROM payorder.task_kinds AS k WHERE k.kind = l.kind"
+	" ORDER BY k.id DESC LIMIT 1))"
+	" WHERE task_id = $1 AND token = $2 RETURNING leased_until",
+	.arguments = "llzv"
+};
+static Statement take_dead = {
+	.sql = "DELETE FROM payorder.task_dead AS d USING payorder.tasks AS t"
+	" WHERE d.task_id = $1 AND t.id = d.task_id"
+	" RETURNING d.kind, d.gateway, d.attempts, d.first_tried_at, d.error,"
+	" t.dedup_key",
+	.arguments = "l"
+};
+static Statement retake_key = {
+	.sql = "INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
+	" ON CONFLICT (dedup_key) DO NOTHING",
+	.arguments = "tl"
+};
+
+PG_FUNCTION_INFO_V1(payorder_define_task_kind);
+PG_FUNCTION_INFO_V1(payorder_enqueue);
+PG_FUNCTION_INFO_V1(payorder_claim);
+PG_FUNCTION_INFO_V1(payorder_heartbeat);
+PG_FUNCTION_INFO_V1(payorder_retry_dead);
+
+static Interval *
+interval_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	Interval   *interval;
+	int64		length;
+
+	if (PG_ARGISNULL(number))
+		return NULL;
+	interval = PG_GETARG_INTERVAL_P(number);
+	if (!payorder_duration(interval, &length))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is out of range", name),
+				 errhint("An interval here is positive, at most 366 days, and without months.")));
+	return interval;
+}
+
+static ArrayType *
+intervals_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	ArrayType  *array;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int64		length;
+
+	if (PG_ARGISNULL(number))
+		return NULL;
+	array = PG_GETARG_ARRAYTYPE_P(number);
+	deconstruct_array(array, INTERVALOID, sizeof(Interval), false,
+					  TYPALIGN_DOUBLE, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i] ||
+			!payorder_duration(DatumGetIntervalP(elements[i]), &length))
+			count = 0;
+	}
+	if (count == 0 || ARR_NDIM(array) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is out of range", name),
+				 errhint("Give one or more intervals, each positive, at most 366 days, and without months.")));
+	return array;
+}
+
+Datum
+payorder_define_task_kind(PG_FUNCTION_ARGS)
+{
+	char	   *kind = payorder_required_text(fcinfo, 0, "kind");
+	size_t		length = strlen(kind);
+
+	payorder_prevent_read_only("define_task_kind()");
+	for (int i = 1; i <= 4; i++)
+	{
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("lease, max_attempts and backoff must not be null"),
+					 errhint("Leave them out to have their defaults.")));
+	}
+	if (length == 0 || length > 63 ||
+		strspn(kind, "abcdefghijklmnopqrstuvwxyz0123456789_") != length)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid task kind"),
+				 errhint("A kind is 1 to 63 lower-case letters, digits or \"_\".")));
+	if (!PG_ARGISNULL(6))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("SQL handlers of tasks are not supported yet"),
+				 errhint("Work the kind with claim() and complete().")));
+	if (PG_GETARG_INT32(2) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_attempts must be positive"),
+				 errhint("Give 1 or more.")));
+	payorder_execute(&upsert_kind, kind,
+					 interval_argument(fcinfo, 1, "lease"),
+					 PG_GETARG_INT32(2),
+					 interval_argument(fcinfo, 3, "backoff_base"),
+					 interval_argument(fcinfo, 4, "backoff_max"),
+					 intervals_argument(fcinfo, 5, "backoff_list"));
+	PG_RETURN_VOID();
+}
+
+Datum
+payorder_enqueue(PG_FUNCTION_ARGS)
+{
+	TaskRequest request = {.not_after = NO_TIME};
+	TaskKind	kind;
+
+	payorder_prevent_read_only("enqueue()");
+	request.kind = payorder_required_text(fcinfo, 0, "kind");
+	request.order_no = payorder_text_argument(fcinfo, 1);
+	request.payload = payorder_text_argument(fcinfo, 2);
+	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
+		PG_GETARG_TIMESTAMPTZ(3);
+	request.dedup_key = payorder_text_argument(fcinfo, 4);
+	if (!payorder_task_kind(request.kind, 1, &kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown task kind \"%s\"", request.kind),
+				 errhint("Define it with define_task_kind().")));
+	if (strcmp(kind.worked_by, "client") != 0 || kind.money_out)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("tasks of kind \"%s\" are made by the kernel only",
+						request.kind),
+				 errhint("Use request_refund() for a refund.")));
+	if (TIMESTAMP_NOT_FINITE(request.run_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run_at must be finite"),
+				 errhint("Give an instant, or NULL for now.")));
+	if (request.dedup_key != NULL)
+		request.dedup_key = psprintf("user:%s", request.dedup_key);
+	PG_RETURN_INT64(payorder_task_enqueue(&request));
+}
+
+static ArrayType *
+array_argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : PG_GETARG_ARRAYTYPE_P(number);
+}
+
+/* One row of task_info from the columns of claim_tasks, which are the same. */
+static void
+put_claimed(ReturnSetInfo *result, Reader *reader)
+{
+	static const char types[] = "lltttttti" "zzz" "tj";
+	Datum		values[lengthof(types) - 1];
+	bool		nulls[lengthof(types) - 1];
+
+	for (size_t i = 0; i < lengthof(values); i++)
+	{
+		Cell	   *cell = reader->next++;
+
+		nulls[i] = cell->isnull;
+		if (cell->isnull)
+			values[i] = (Datum) 0;
+		else if (types[i] == 't' || types[i] == 'j')
+			values[i] = CStringGetTextDatum(cell->text);
+		else if (types[i] == 'i')
+			values[i] = Int32GetDatum((int32) cell->number);
+		else
+			values[i] = Int64GetDatum(cell->number);
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+payorder_claim(PG_FUNCTION_ARGS)
+{
+	char	   *worker = payorder_text_argument(fcinfo, 3);
+	Interval   *lease = interval_argument(fcinfo, 2, "lease");
+	int			most = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
+	Rows	   *rows;
+
+	payorder_prevent_read_only("claim()");
+	if (most < 1 || most > MOST_CLAIMED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_tasks is out of range"),
+				 errhint("Give 1 to %d.", MOST_CLAIMED)));
+	if (worker == NULL)
+		worker = psprintf("%d", MyProcPid);
+	InitMaterializedSRF(fcinfo, 0);
+	rows = payorder_query(&claim_tasks, payorder_now(),
+						  array_argument(fcinfo, 0),
+						  array_argument(fcinfo, 4), most, worker, lease);
+	for (int i = 0; i < rows->count; i++)
+	{
+		Reader		reader = payorder_row(rows, i);
+
+		put_claimed((ReturnSetInfo *) fcinfo->resultinfo, &reader);
+	}
+	return (Datum) 0;
+}
+
+Datum
+payorder_heartbeat(PG_FUNCTION_ARGS)
+{
+	Rows	   *rows;
+
+	payorder_prevent_read_only("heartbeat()");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("task and token must not be null"),
+				 errhint("Give what claim() returned.")));
+	rows = payorder_query(&prolong, PG_GETARG_INT64(0), PG_GETARG_INT64(1),
+						  payorder_now(),
+						  interval_argument(fcinfo, 2, "lease"));
+	if (rows->count == 0)
+		payorder_lease_lost(PG_GETARG_INT64(0));
+	PG_RETURN_TIMESTAMPTZ(rows->cells[0].time);
+}
+
+Datum
+payorder_retry_dead(PG_FUNCTION_ARGS)
+{
+	Task		task = {0};
+	Rows	   *rows;
+	Reader		reader;
+	const char *error;
+	const char *dedup_key;
+
+	payorder_prevent_read_only("retry_dead()");
+	task.id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
+	rows = payorder_query(&take_dead, task.id);
+	if (rows->count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task " INT64_FORMAT " is not dead", task.id),
+				 errhint("See payorder.task_dead.")));
+	reader = payorder_row(rows, 0);
+	task.kind = payorder_read_text(&reader);
+	task.gateway = payorder_read_text(&reader);
+	task.attempts = payorder_read_number(&reader);
+	task.first_tried_at = payorder_read_time(&reader);
+	error = payorder_read_text(&reader);
+	dedup_key = payorder_read_text(&reader);
+	if (dedup_key != NULL &&
+		payorder_execute(&retake_key, dedup_key, task.id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a newer task does the work of task " INT64_FORMAT,
+						task.id),
+				 errhint("Cancel the dead one with cancel_task().")));
+	task.attempts = 0;
+	payorder_task_again(&task, payorder_now(), error);
+	PG_RETURN_VOID();
+}
