@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -30,8 +31,6 @@
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
-
-#define LONGEST_KEY		128
 
 PG_FUNCTION_INFO_V1(payorder_ingest);
 
@@ -190,6 +189,10 @@ payorder_finish(Decision *d)
 							   d->return_cause);
 	if (d->alarm_cause != NULL)
 		payorder_payment_alarm(d->order, d->payment, d->alarm_cause,
+							   d->payment->amount);
+	if (d->names_differ && d->payment != NULL &&
+		(d->message.event & REFUND_EVENTS) != 0)
+		payorder_payment_alarm(d->order, d->payment, "order_differs",
 							   d->payment->amount);
 	payorder_refund_settle(d->order);
 	if (waits(d))
@@ -512,7 +515,7 @@ fit_key(Message *m)
 {
 	uint8		digest[SHA256_BYTES];
 
-	if (strlen(m->txn_id) <= LONGEST_KEY)
+	if (pg_mbstrlen(m->txn_id) <= LONGEST_ID)
 		return;
 	payorder_sha256(m->txn_id, strlen(m->txn_id), digest);
 	m->txn_id = psprintf("\x1bsha256:%s", payorder_hex(digest, SHA256_BYTES));

@@ -128,6 +128,7 @@ extern Waiting *payorder_waiting_of_order(const char *order_no,
 										  int *count);
 extern Waiting *payorder_waiting_for(const Payment *payment,
 									 const Refund *refund, int *count);
+extern int	payorder_waiting_tries(const Message *message);
 extern Waiting *payorder_waiting_due(TimestampTz at, int most, int *count);
 
 #endif							/* PAYORDER_CALLBACK_DECISION_H */

@@ -60,7 +60,7 @@ defer_again(Decision *d, const ErrorData *error)
 	d->verdict = "deferred";
 	d->detail = locked ? "locked" : "error";
 	d->error = error->message;
-	if (!locked)
+	if (!locked && d->draining)
 		d->tries++;
 	d->next_at = payorder_now() + USECS_PER_SEC * (1 + 5 * d->tries);
 	if (d->tries >= MOST_TRIES)
@@ -141,7 +141,8 @@ still_deferred(const Decision *d)
 Answer *
 payorder_redecide(const Callback *callback)
 {
-	Decision   *d = decision_of(callback, 0);
+	Decision   *d = decision_of(callback,
+									payorder_waiting_tries(&callback->message));
 	ErrorData  *error;
 	Callback   *now;
 

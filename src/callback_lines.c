@@ -18,8 +18,6 @@
 #include "relation.h"
 #include "timer.h"
 
-#define LONGEST_ID		128
-
 void
 payorder_decide(Decision *d, const char *verdict, const char *detail)
 {
@@ -30,18 +28,9 @@ payorder_decide(Decision *d, const char *verdict, const char *detail)
 /* ---- 5: the form of a message ---- */
 
 static bool
-is_id(const char *id, bool required)
+is_id(const char *id)
 {
-	if (id == NULL)
-		return !required;
-	if (id[0] == '\0' || strlen(id) > LONGEST_ID)
-		return false;
-	for (const char *c = id; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < 0x20 || *c == 0x7f)
-			return false;
-	}
-	return true;
+	return id == NULL || payorder_is_id(id);
 }
 
 /* Whether amount, currency and ids have the form that they must have. */
@@ -59,8 +48,8 @@ payorder_message_is_valid(const Message *m, const Gateway *gateway)
 		return false;
 	if (m->event == EVENT_PAY && !gateway->pay_id_fits)
 		return false;
-	return is_id(m->txn_id, true) && is_id(m->reference, false) &&
-		is_id(m->payment_txn, false) && is_id(m->refund_no, false);
+	return is_id(m->txn_id) && is_id(m->reference) &&
+		is_id(m->payment_txn) && is_id(m->refund_no);
 }
 
 /* ---- 9: the address ---- */
@@ -89,11 +78,12 @@ resolve_refund(Decision *d)
 	}
 	if (d->refund == NULL && m->event != EVENT_REFUND)
 		d->refund = payorder_refund_by_gateway_id(m->gateway, m->txn_id);
-	if (m->payment_txn != NULL)
-		d->payment = payorder_payment_find(m->gateway, m->payment_txn);
-	else if (d->refund != NULL)
+	if (d->refund != NULL &&
+		(m->payment_txn == NULL || m->event != EVENT_REFUND))
 		d->payment = payorder_payment_find(d->refund->gateway,
 										   d->refund->txn_id);
+	else if (m->payment_txn != NULL)
+		d->payment = payorder_payment_find(m->gateway, m->payment_txn);
 }
 
 static void

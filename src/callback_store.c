@@ -122,6 +122,11 @@ static Statement waiting_due = {
 	" WHERE w.next_at <= $1 ORDER BY w.arrival LIMIT $2",
 	.arguments = "zi"
 };
+static Statement waiting_tries = {
+	.sql = "SELECT tries FROM payorder.callbacks_waiting"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3 AND reason = 'error'",
+	.arguments = "ttt"
+};
 static Statement waiting_next = {
 	.sql = "SELECT pg_catalog.min(next_at) FROM payorder.callbacks_waiting"
 	" WHERE next_at < 'infinity'",
@@ -414,6 +419,17 @@ payorder_waiting_for(const Payment *payment, const Refund *refund, int *count)
 									   payment ? payment->order_no : NULL,
 									   refund ? refund->refund_no : NULL),
 						count);
+}
+
+/* How often the worker tried one that raises; 0 for any other. */
+int
+payorder_waiting_tries(const Message *message)
+{
+	Rows	   *rows = payorder_query(&waiting_tries, message->gateway,
+									  message->txn_id,
+									  payorder_event_name(message->event));
+
+	return rows->count == 0 ? 0 : rows->cells[0].number;
 }
 
 /* What sweep() should look at now, oldest arrival first. */

@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -24,8 +23,6 @@
 #include "order.h"
 #include "relation.h"
 #include "timer.h"
-
-#define LONGEST_ORDER_NO	128
 
 static Statement insert_order = {
 	.sql = "INSERT INTO payorder.orders (order_no, machine_id, state, amount,"
@@ -51,20 +48,12 @@ typedef struct CreateCall
 static void
 check_order_no(const char *order_no)
 {
-	int			length = pg_mbstrlen(order_no);
-	bool		printable = true;
-
-	for (const char *c = order_no; *c != '\0'; c++)
-	{
-		if ((unsigned char) *c < 0x20 || *c == 0x7f)
-			printable = false;
-	}
-	if (length < 1 || length > LONGEST_ORDER_NO || !printable)
+	if (!payorder_is_id(order_no))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid order_no"),
 				 errhint("An order_no is 1 to %d printable characters.",
-						 LONGEST_ORDER_NO)));
+						 LONGEST_ID)));
 }
 
 static void

@@ -8,6 +8,11 @@
  * the order's row lock, so nobody else appends to the same chain.  Events
  * about money that has no order name the payment and have no chain.
  *
+ * Whatever is decided about an order appends to its chain.  So a transaction
+ * whose snapshot is older than somebody else's decision takes a number that
+ * is taken, and ON CONFLICT DO NOTHING makes that 40001: without it, at
+ * REPEATABLE READ, one that left the order's row as it was would go unseen.
+ *
  * The log is a ring of 64 partitions by the month of the order's creation.
  * Statements name the partition itself: a plan for the parent would lock all
  * 64 of them at each run.
@@ -38,7 +43,6 @@
 
 #define RING_SLOTS			64
 #define HASH_VERSION		1
-#define LONGEST_TRACE		256
 
 static Statement last_event[RING_SLOTS];
 static Statement insert_event[RING_SLOTS];
@@ -54,7 +58,7 @@ static const char insert_event_sql[] =
 	" event, from_state, to_state, actor, source, reason, payload,"
 	" request_id, trace, at, hash)"
 	" VALUES (%d, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-	" $14, $15)";
+	" $14, $15) ON CONFLICT (slot, order_no, seq) DO NOTHING";
 static const char last_change_sql[] =
 	"SELECT seq FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1"
@@ -185,27 +189,19 @@ chain_hash(const uint8 *before, const char *order_no, int seq,
 	return hash;
 }
 
-static const char *
-current_trace(void)
-{
-	const char *trace = payorder_trace;
-
-	if (trace == NULL || trace[0] == '\0')
-		return NULL;
-	return pnstrdup(trace, pg_mbcliplen(trace, strlen(trace), LONGEST_TRACE));
-}
-
 static void
 insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	   const char *trace, bytea *hash)
 {
-	payorder_execute(for_slot(insert_event, insert_event_sql,
-							  "tLttttttttjttzy", slot),
-					 order_no, seq, event->gateway, event->txn_id,
-					 event->event, event->from_state, event->to_state,
-					 event->cause.actor, event->cause.source,
-					 event->cause.reason, event->cause.payload,
-					 event->cause.request_id, trace, event->at, hash);
+	if (payorder_execute(for_slot(insert_event, insert_event_sql,
+								  "tLttttttttjttzy", slot),
+						 order_no, seq, event->gateway, event->txn_id,
+						 event->event, event->from_state, event->to_state,
+						 event->cause.actor, event->cause.source,
+						 event->cause.reason, event->cause.payload,
+						 event->cause.request_id, trace, event->at,
+						 hash) != 1)
+		elog(ERROR, "could not append event");
 }
 
 /*
@@ -220,7 +216,7 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 	Rows	   *rows = payorder_query(for_slot(last_event, last_event_sql,
 											   "t", slot), order_no);
 	uint8		before[SHA256_BYTES] = {0};
-	const char *trace = current_trace();
+	const char *trace = payorder_current_trace();
 	int64		seq = 1;
 
 	if (rows->count > 0)
@@ -240,7 +236,7 @@ void
 payorder_event_append_payment(TimestampTz received_at, const Event *event)
 {
 	insert(payorder_event_slot(received_at), NULL, NULL, event,
-		   current_trace(), NULL);
+		   payorder_current_trace(), NULL);
 }
 
 /* The number of the event by which an order came into its present state. */

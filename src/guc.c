@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
 #include "guc.h"
@@ -15,10 +16,22 @@ int			payorder_lock_wait = 2000;
 int			payorder_park_alert = 600;
 int			payorder_park_limit = 259200;
 int			payorder_poll_interval = 1000;
-int			payorder_full_sweep_interval = 10000;
 bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
 char	   *payorder_trace = NULL;
+
+#define LONGEST_TRACE	256
+
+/* The trace context to note, NULL: none. */
+const char *
+payorder_current_trace(void)
+{
+	const char *trace = payorder_trace;
+
+	if (trace == NULL || trace[0] == '\0')
+		return NULL;
+	return pnstrdup(trace, pg_mbcliplen(trace, strlen(trace), LONGEST_TRACE));
+}
 
 void
 payorder_define_settings(void)
@@ -42,11 +55,6 @@ payorder_define_settings(void)
 							"Longest sleep of a worker between two sweeps.",
 							NULL,
 							&payorder_poll_interval, 1000, 10, 60000,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("payorder.full_sweep_interval",
-							"Time between two looks of a worker at all that may be due.",
-							NULL,
-							&payorder_full_sweep_interval, 10000, 100, 10000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("payorder.store_body",
 							 "Stores the payload of callbacks beside its SHA-256.",

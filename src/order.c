@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -62,12 +63,12 @@ static Statement has_payment = {
 	.arguments = "t"
 };
 
+/* Reads an order whose state may be one that its machine does not have. */
 static Order *
-read_order(Rows *rows)
+read_row(Rows *rows, const char **state)
 {
 	Order	   *order;
 	Reader		reader;
-	const char *state;
 
 	if (rows->count == 0)
 		return NULL;
@@ -75,8 +76,8 @@ read_order(Rows *rows)
 	reader = payorder_row(rows, 0);
 	order->order_no = payorder_read_text(&reader);
 	order->machine = payorder_machine(payorder_read_number(&reader));
-	state = payorder_read_text(&reader);
-	order->state = payorder_machine_state(order->machine, state);
+	*state = payorder_read_text(&reader);
+	order->state = payorder_machine_state(order->machine, *state);
 	order->amount = payorder_read_number(&reader);
 	order->currency = payorder_read_text(&reader);
 	order->paid = payorder_read_number(&reader);
@@ -91,7 +92,16 @@ read_order(Rows *rows)
 	order->created_at = payorder_read_time(&reader);
 	order->updated_at = payorder_read_time(&reader);
 	order->closed_at = payorder_read_time(&reader);
-	if (order->state == NULL)
+	return order;
+}
+
+static Order *
+read_order(Rows *rows)
+{
+	const char *state;
+	Order	   *order = read_row(rows, &state);
+
+	if (order != NULL && order->state == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_TRANSITION_REFUSED),
 				 errmsg("order \"%s\" is in a state that its machine does not have",
@@ -203,7 +213,11 @@ write_row(Order *order)
 							 order->disputed, order->overdrawn,
 							 (int) order->frozen, order->version,
 							 order->updated_at, order->closed_at) != 1)
-			elog(ERROR, "could not update order \"%s\"", order->order_no);
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("a trigger kept order \"%s\" from being changed",
+							order->order_no),
+					 errhint("A BEFORE trigger on payorder.orders must not return NULL.")));
 	}
 	PG_FINALLY();
 	{
@@ -227,6 +241,13 @@ append(Order *order, const char *event, const State *from,
 {
 	Event		record = {0};
 
+	if (payorder_in_kernel_write(order->order_no))
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_TRANSITION_REFUSED),
+				 errmsg("order \"%s\" is just being changed",
+						order->order_no),
+				 errdetail("A trigger on payorder.orders calls back about the same order."),
+				 errhint("Let the trigger enqueue() a task instead.")));
 	record.event = event;
 	record.from_state = from == NULL ? NULL : from->name;
 	record.to_state = order->state->name;
@@ -270,6 +291,35 @@ payorder_order_edge(Order *order, const char *event)
 			return edge;
 	}
 	return NULL;
+}
+
+/* Whether fire() would take an event now. */
+bool
+payorder_order_by_hand(Order *order, const char *event)
+{
+	const Edge *edge = payorder_order_edge(order, event);
+
+	return edge != NULL && !edge->by_timer && !payorder_is_money_event(event);
+}
+
+/* The events that fire() would take now, separated by commas. */
+char *
+payorder_order_allowed(Order *order)
+{
+	StringInfoData list;
+	const char *last = "";
+
+	initStringInfo(&list);
+	for (int i = 0; i < order->state->edge_count; i++)
+	{
+		const char *event = order->state->edges[i].event;
+
+		if (strcmp(event, last) == 0 || !payorder_order_by_hand(order, event))
+			continue;
+		last = event;
+		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", event);
+	}
+	return list.data;
 }
 
 /* Enqueues a kind of task for an order, one for each thing it is about. */
@@ -424,19 +474,30 @@ same_effects(const Edge *left, const Edge *right)
 }
 
 static void
-refuse_by_hand(const Order *order, const char *to_state, const Edge *kernels)
+refuse_by_hand(Order *order, const char *to_state)
 {
-	if (kernels != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_MONEY_EDGE),
-				 errmsg("order \"%s\" can go from \"%s\" to \"%s\" by its event \"%s\" only",
-						order->order_no, order->state->name, to_state,
-						kernels->event),
-				 errhint("That edge is taken by ingest(), refunds or timers.")));
+	char	   *allowed = payorder_order_allowed(order);
+
+	for (int i = 0; i < order->state->edge_count; i++)
+	{
+		const Edge *edge = &order->state->edges[i];
+
+		if (strcmp(edge->to, to_state) == 0 &&
+			(edge->by_timer || payorder_is_money_event(edge->event)))
+			ereport(ERROR,
+					(errcode(ERRCODE_PO_MONEY_EDGE),
+					 errmsg("order \"%s\" can go from \"%s\" to \"%s\" by its event \"%s\" only",
+							order->order_no, order->state->name, to_state,
+							edge->event),
+					 errhint("That edge is taken by ingest(), refunds or timers.")));
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_PO_TRANSITION_REFUSED),
 			 errmsg("order \"%s\" cannot go from \"%s\" to \"%s\"",
 					order->order_no, order->state->name, to_state),
+			 allowed[0] == '\0' ?
+			 errdetail("No event is allowed now.") :
+			 errdetail("Allowed now: %s.", allowed),
 			 errhint("See allowed_events() for what is possible now.")));
 }
 
@@ -445,7 +506,6 @@ static const Edge *
 edge_by_hand(Order *order, const char *to_state)
 {
 	const Edge *found = NULL;
-	const Edge *kernels = NULL;
 	const char *looked_at = "";
 
 	for (int i = 0; i < order->state->edge_count; i++)
@@ -459,8 +519,8 @@ edge_by_hand(Order *order, const char *to_state)
 		if (edge == NULL || strcmp(edge->to, to_state) != 0)
 			continue;
 		if (payorder_is_money_event(edge->event) || edge->by_timer)
-			kernels = edge;
-		else if (found == NULL)
+			continue;
+		if (found == NULL)
 			found = edge;
 		else if (!same_effects(found, edge))
 			ereport(ERROR,
@@ -470,7 +530,7 @@ edge_by_hand(Order *order, const char *to_state)
 					 errhint("Use fire() with the event that is meant.")));
 	}
 	if (found == NULL)
-		refuse_by_hand(order, to_state, kernels);
+		refuse_by_hand(order, to_state);
 	return found;
 }
 
@@ -482,14 +542,15 @@ void
 payorder_order_moved_by_hand(const char *order_no, const char *from_state,
 							 const char *to_state)
 {
-	Order	   *order = payorder_order_lock(order_no);
+	const char *state;
+	Order	   *order = read_row(payorder_query(&lock_order, order_no), &state);
 	Cause		cause = {.source = "sql"};
 	const State *from;
 	const Edge *edge;
 
 	payorder_order_required(order, order_no);
 	from = payorder_machine_state(order->machine, from_state);
-	if (from == NULL || strcmp(order->state->name, to_state) != 0)
+	if (from == NULL || strcmp(state, to_state) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_TRANSITION_REFUSED),
 				 errmsg("state of order \"%s\" was changed twice by one statement",

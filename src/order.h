@@ -58,6 +58,8 @@ extern bool payorder_order_is_closing(const Order *order);
 extern bool payorder_order_refunds_on_entry(const Order *order);
 
 extern const Edge *payorder_order_edge(Order *order, const char *event);
+extern bool payorder_order_by_hand(Order *order, const char *event);
+extern char *payorder_order_allowed(Order *order);
 extern int	payorder_order_event(Order *order, const char *event,
 								 const About *about, const Cause *cause);
 extern void payorder_order_save(Order *order);

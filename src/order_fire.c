@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -62,38 +61,10 @@ payorder_order_info(FunctionCallInfo fcinfo, const Order *order)
 	return payorder_composite(fcinfo, values, nulls);
 }
 
-/* Whether fire() would take this edge, its guard aside. */
-static bool
-is_by_hand(const Edge *edge)
-{
-	return !edge->by_timer && !payorder_is_money_event(edge->event);
-}
-
-/* Events that fire() would accept now, separated by commas. */
-static char *
-allowed_list(Order *order)
-{
-	StringInfoData list;
-	const char *last = "";
-
-	initStringInfo(&list);
-	for (int i = 0; i < order->state->edge_count; i++)
-	{
-		const Edge *edge = &order->state->edges[i];
-
-		if (strcmp(edge->event, last) == 0 || !is_by_hand(edge) ||
-			payorder_order_edge(order, edge->event) == NULL)
-			continue;
-		last = edge->event;
-		appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", last);
-	}
-	return list.data;
-}
-
 static void
 refuse(Order *order, const char *event)
 {
-	char	   *allowed = allowed_list(order);
+	char	   *allowed = payorder_order_allowed(order);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_PO_TRANSITION_REFUSED),
@@ -139,16 +110,14 @@ is_repeated(const Order *order, const FireCall *call)
 static const Edge *
 choose_edge(Order *order, const char *event)
 {
-	const Edge *first = payorder_state_edge(order->state, event);
-	const Edge *edge;
+	const Edge *edge = payorder_order_edge(order, event);
 
-	if (payorder_is_money_event(event) || (first != NULL && first->by_timer))
+	if (payorder_is_money_event(event) || (edge != NULL && edge->by_timer))
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_MONEY_EDGE),
 				 errmsg("event \"%s\" of order \"%s\" cannot be fired by hand",
 						event, order->order_no),
 				 errhint("It is taken by ingest(), refunds or timers only.")));
-	edge = payorder_order_edge(order, event);
 	if (edge == NULL)
 		refuse(order, event);
 	return edge;
@@ -281,15 +250,14 @@ payorder_allowed_events(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	for (int i = 0; i < order->state->edge_count; i++)
 	{
-		const Edge *edge = &order->state->edges[i];
+		const char *event = order->state->edges[i].event;
 		Datum		value;
 		bool		isnull = false;
 
-		if (strcmp(edge->event, last) == 0 || !is_by_hand(edge) ||
-			payorder_order_edge(order, edge->event) == NULL)
+		if (strcmp(event, last) == 0 || !payorder_order_by_hand(order, event))
 			continue;
-		last = edge->event;
-		value = CStringGetTextDatum(last);
+		last = event;
+		value = CStringGetTextDatum(event);
 		tuplestore_putvalues(result->setResult, result->setDesc, &value,
 							 &isnull);
 	}

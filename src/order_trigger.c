@@ -24,6 +24,7 @@
 #include "errors.h"
 #include "order.h"
 #include "order_trigger.h"
+#include "relation.h"
 
 static KernelWrite current = {NULL};
 
@@ -44,6 +45,14 @@ void
 payorder_end_kernel_write(KernelWrite before)
 {
 	current = before;
+}
+
+/* Whether this runs in a trigger of the kernel's write of that order. */
+bool
+payorder_in_kernel_write(const char *order_no)
+{
+	return current.order != NULL &&
+		strcmp(current.order->order_no, order_no) == 0;
 }
 
 static TriggerData *
@@ -103,11 +112,39 @@ is_kernel_write(TriggerData *trigger)
 			   current.order->order_no) == 0;
 }
 
+static bool
+time_is(TriggerData *trigger, const char *name, TimestampTz expected)
+{
+	TupleDesc	description = RelationGetDescr(trigger->tg_relation);
+	bool		isnull;
+	Datum		value = SPI_getbinval(trigger->tg_newtuple, description,
+									  SPI_fnumber(description, name), &isnull);
+
+	return isnull ? expected == NO_TIME :
+		DatumGetTimestampTz(value) == expected;
+}
+
+static bool
+same_interval(TriggerData *trigger, const char *name)
+{
+	TupleDesc	description = RelationGetDescr(trigger->tg_relation);
+	int			number = SPI_fnumber(description, name);
+	bool		old_isnull;
+	bool		new_isnull;
+	Datum		old = SPI_getbinval(trigger->tg_trigtuple, description, number,
+									&old_isnull);
+	Datum		new = SPI_getbinval(trigger->tg_newtuple, description, number,
+									&new_isnull);
+
+	return old_isnull ? new_isnull : !new_isnull &&
+		memcmp(DatumGetIntervalP(old), DatumGetIntervalP(new),
+			   sizeof(Interval)) == 0;
+}
+
 /* Whether what is stored is what the kernel wrote. */
 static bool
 is_as_written(TriggerData *trigger)
 {
-	HeapTuple	old = trigger->tg_trigtuple;
 	HeapTuple	new = trigger->tg_newtuple;
 	const Order *order = current.order;
 
@@ -118,8 +155,11 @@ is_as_written(TriggerData *trigger)
 		bigint_column(trigger, new, "disputed_amount") == order->disputed &&
 		bigint_column(trigger, new, "overdrawn_amount") == order->overdrawn &&
 		DatumGetBool(column(trigger, new, "frozen")) == order->frozen &&
-		DatumGetInt64(column(trigger, new, "created_at")) ==
-		DatumGetInt64(column(trigger, old, "created_at")) &&
+		time_is(trigger, "created_at", order->created_at) &&
+		time_is(trigger, "updated_at", order->updated_at) &&
+		time_is(trigger, "closed_at", order->closed_at) &&
+		time_is(trigger, "pay_by", order->pay_by) &&
+		same_interval(trigger, "cooling_off") &&
 		DatumGetInt32(column(trigger, new, "machine_id")) ==
 		order->machine->id &&
 		strcmp(text_column(trigger, new, "order_no"), order->order_no) == 0 &&

@@ -18,5 +18,6 @@ typedef struct KernelWrite
 
 extern KernelWrite payorder_begin_kernel_write(const struct Order *order);
 extern void payorder_end_kernel_write(KernelWrite before);
+extern bool payorder_in_kernel_write(const char *order_no);
 
 #endif							/* PAYORDER_ORDER_TRIGGER_H */

@@ -238,6 +238,7 @@ payorder_payment_alarm(Order *order, const Payment *payment,
 	review.cause = cause;
 	review.order_no = payment->order_no;
 	review.gateway = payment->gateway;
+	review.txn_id = payment->txn_id;
 	review.amount = &amount;
 	review.currency = payment->currency;
 	why.reason = cause;
@@ -289,6 +290,7 @@ payorder_refund_doubt(Order *order, const Refund *refund, const char *why)
 	review.cause = why;
 	review.order_no = refund->order_no;
 	review.gateway = refund->gateway;
+	review.refund_no = refund->refund_no;
 	review.amount = &refund->amount;
 	review.currency = refund->currency;
 	cause.reason = why;

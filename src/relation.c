@@ -505,6 +505,27 @@ payorder_required_text(FunctionCallInfo fcinfo, int number, const char *name)
 	return text;
 }
 
+/*
+ * Whether a text has the form of a number or id: 1 to 128 characters, none of
+ * them a control character.
+ */
+bool
+payorder_is_id(const char *text)
+{
+	int			length = pg_mbstrlen(text);
+
+	if (length < 1 || length > LONGEST_ID)
+		return false;
+	for (const unsigned char *c = (const unsigned char *) text; *c; c++)
+	{
+		if (*c < 0x20 || *c == 0x7f)
+			return false;
+		if (GetDatabaseEncoding() == PG_UTF8 && *c == 0xc2 && c[1] < 0xa0)
+			return false;
+	}
+	return true;
+}
+
 /* Forms the composite value that the called function returns. */
 Datum
 payorder_composite(FunctionCallInfo fcinfo, Datum *values, bool *nulls)

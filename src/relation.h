@@ -106,6 +106,9 @@ extern char *payorder_required_text(FunctionCallInfo fcinfo, int number,
 extern Datum payorder_composite(FunctionCallInfo fcinfo, Datum *values,
 								bool *nulls);
 
+#define LONGEST_ID	128			/* characters */
+extern bool payorder_is_id(const char *text);
+
 /* Durations as a fixed number of microseconds: a day has 24 hours. */
 extern bool payorder_duration(const Interval *interval, int64 *microseconds);
 #define LONGEST_DURATION	(INT64CONST(366) * USECS_PER_DAY)

@@ -97,6 +97,12 @@ fire(Order *order, const Timer *timer, const StateTimer *definition)
 		return FATE_LEFT;
 	}
 	edge = payorder_order_edge(order, definition->argument);
+	if (edge == NULL && definition->retry > 0)
+	{
+		payorder_timer_again(timer, payorder_now() + definition->retry,
+							 timer->tries, NULL);
+		return FATE_DONE;
+	}
 	if (edge == NULL)
 		payorder_order_alarm(order, "timer_refused", definition->argument);
 	else
@@ -247,7 +253,10 @@ sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 		TaskUnit	unit = {&tasks[i], FATE_LEFT};
 
 		if (payorder_isolated(expire, &unit) != NULL)
+		{
+			payorder_task_leave(&tasks[i], payorder_now() + USECS_PER_MINUTE);
 			counts->failed++;
+		}
 		else
 			counts->leases += unit.fate == FATE_DONE;
 	}

@@ -109,8 +109,14 @@ static Statement delete_ready = {
 	.arguments = "l"
 };
 static Statement delete_unclaimed = {
-	.sql = "DELETE FROM payorder.task_ready WHERE task_id = $1 AND attempts = 0",
+	.sql = "DELETE FROM payorder.task_ready"
+	" WHERE task_id = $1 AND first_tried_at IS NULL",
 	.arguments = "l"
+};
+static Statement prolong_lease = {
+	.sql = "UPDATE payorder.task_leases SET leased_until = $3"
+	" WHERE task_id = $1 AND token = $2",
+	.arguments = "llz"
 };
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
@@ -136,6 +142,17 @@ static Statement get_kind = {
 	" backoff_list[least($2, pg_catalog.cardinality(backoff_list))]"
 	" FROM payorder.task_kinds WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 	.arguments = "ti"
+};
+static Statement take_dead = {
+	.sql = "DELETE FROM payorder.task_dead AS d USING payorder.tasks AS t"
+	" WHERE d.task_id = $1 AND t.id = d.task_id"
+	" RETURNING d.kind, d.gateway, d.first_tried_at, d.error, t.dedup_key",
+	.arguments = "l"
+};
+static Statement retake_key = {
+	.sql = "INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
+	" ON CONFLICT (dedup_key) DO NOTHING",
+	.arguments = "tl"
 };
 static Statement get_next = {
 	.sql = "SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
@@ -186,8 +203,7 @@ int64
 payorder_task_enqueue(const TaskRequest *request)
 {
 	const char *payload = request->payload ? request->payload : "{}";
-	const char *trace = payorder_trace && payorder_trace[0] ?
-		payorder_trace : NULL;
+	const char *trace = payorder_current_trace();
 	Rows	   *rows;
 
 	payorder_wake_at(request->run_at);
@@ -227,9 +243,11 @@ payorder_task_review(const ReviewRequest *request)
 	task.order_no = request->order_no;
 	task.gateway = request->gateway;
 	task.run_at = DT_NOEND;
-	task.payload = payorder_json_object("ttLtt",
+	task.payload = payorder_json_object("ttttLtt",
 										"subject", request->subject,
 										"cause", request->cause,
+										"txn_id", request->txn_id,
+										"refund_no", request->refund_no,
 										"amount", request->amount,
 										"currency", request->currency,
 										"detail", request->detail);
@@ -316,6 +334,13 @@ payorder_task_take(const Task *task)
 	return payorder_execute(&delete_lease, task->id, task->token) == 1;
 }
 
+/* Leaves a task with its worker until an instant. */
+void
+payorder_task_leave(const Task *task, TimestampTz until)
+{
+	payorder_execute(&prolong_lease, task->id, task->token, until);
+}
+
 /* Takes a ready task out of the queue; false if it was not there any more. */
 bool
 payorder_task_take_ready(int64 id)
@@ -392,6 +417,36 @@ payorder_task_cancel(const Task *task, const char *result)
 		payorder_execute(&delete_dead, task->id) == 0)
 		return false;
 	finish(task, "cancelled", result);
+	return true;
+}
+
+/*
+ * Makes a dead task ready again with all its attempts; its idempotency key
+ * and the time of its first try stay.  False if it is not dead.
+ */
+bool
+payorder_task_revive(int64 id)
+{
+	Task		task = {.id = id};
+	Rows	   *rows = payorder_query(&take_dead, id);
+	const char *error;
+	const char *dedup_key;
+	Reader		reader;
+
+	if (rows->count == 0)
+		return false;
+	reader = payorder_row(rows, 0);
+	task.kind = payorder_read_text(&reader);
+	task.gateway = payorder_read_text(&reader);
+	task.first_tried_at = payorder_read_time(&reader);
+	error = payorder_read_text(&reader);
+	dedup_key = payorder_read_text(&reader);
+	if (dedup_key != NULL && payorder_execute(&retake_key, dedup_key, id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a newer task does the work of task " INT64_FORMAT, id),
+				 errhint("Cancel the dead one with cancel_task().")));
+	payorder_task_again(&task, payorder_now(), error);
 	return true;
 }
 

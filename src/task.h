@@ -30,6 +30,8 @@ typedef struct ReviewRequest
 	const char *cause;
 	const char *order_no;
 	const char *gateway;
+	const char *txn_id;			/* of the payment that it is about */
+	const char *refund_no;		/* of the refund that it is about */
 	const int64 *amount;		/* NULL: no money in it */
 	const char *currency;
 	const char *detail;
@@ -69,12 +71,14 @@ extern Task *payorder_task_leased(int64 id, int64 token);
 extern Task *payorder_tasks_expired(TimestampTz at, int most, int *count);
 extern Task *payorder_tasks_of_kernel(TimestampTz at, int most, int *count);
 extern bool payorder_task_take(const Task *task);
+extern void payorder_task_leave(const Task *task, TimestampTz until);
 extern bool payorder_task_take_ready(int64 id);
 extern void payorder_task_done(const Task *task, const char *result);
 extern void payorder_task_again(const Task *task, TimestampTz run_at,
 								const char *error);
 extern bool payorder_task_give_back(const Task *task, const char *error,
 									bool retryable);
+extern bool payorder_task_revive(int64 id);
 extern Task *payorder_task_waiting(int64 id);
 extern bool payorder_task_cancel(const Task *task, const char *result);
 extern bool payorder_task_cancel_unclaimed(int64 id);

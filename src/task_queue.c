@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * task_queue.c
- *		The queue's SQL functions: define_task_kind, enqueue, claim,
- *		heartbeat and retry_dead.
+ *		The queue's SQL functions: define_task_kind, enqueue, claim and
+ *		heartbeat.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
+#include "json.h"
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
@@ -51,8 +52,9 @@ static Statement claim_tasks = {
 	" gateway, worker, attempts, first_tried_at, leased_at, leased_until)"
 	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind,"
 	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1,"
-	" $1 + coalesce($6, (SELECT k.lease FROM payorder.task_kinds AS k"
-	" WHERE k.kind = t.kind ORDER BY k.id DESC LIMIT 1))"
+	" $1 + pg_catalog.make_interval(secs => extract(epoch FROM"
+	" coalesce($6, (SELECT k.lease FROM payorder.task_kinds AS k"
+	" WHERE k.kind = t.kind ORDER BY k.id DESC LIMIT 1)))::float8)"
 	" FROM taken AS t RETURNING *)"
 	" SELECT l.task_id, l.token, b.kind, b.order_no, b.gateway, g.adapter,"
 	" g.merchant_id, b.idempotency_key, l.attempts, l.first_tried_at,"
@@ -63,30 +65,18 @@ static Statement claim_tasks = {
 	.arguments = "zAAitv"
 };
 static Statement prolong = {
-	.sql = "UPDATE payorder.task_leases AS l SET leased_until = $3 + coalesce($4,"
+	.sql = "UPDATE payorder.task_leases AS l SET leased_until = $3"
+	" + pg_catalog.make_interval(secs => extract(epoch FROM coalesce($4,"
 	" (SELECT k.lease FROM payorder.task_kinds AS k WHERE k.kind = l.kind"
-	" ORDER BY k.id DESC LIMIT 1))"
+	" ORDER BY k.id DESC LIMIT 1)))::float8)"
 	" WHERE task_id = $1 AND token = $2 RETURNING leased_until",
 	.arguments = "llzv"
-};
-static Statement take_dead = {
-	.sql = "DELETE FROM payorder.task_dead AS d USING payorder.tasks AS t"
-	" WHERE d.task_id = $1 AND t.id = d.task_id"
-	" RETURNING d.kind, d.gateway, d.attempts, d.first_tried_at, d.error,"
-	" t.dedup_key",
-	.arguments = "l"
-};
-static Statement retake_key = {
-	.sql = "INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
-	" ON CONFLICT (dedup_key) DO NOTHING",
-	.arguments = "tl"
 };
 
 PG_FUNCTION_INFO_V1(payorder_define_task_kind);
 PG_FUNCTION_INFO_V1(payorder_enqueue);
 PG_FUNCTION_INFO_V1(payorder_claim);
 PG_FUNCTION_INFO_V1(payorder_heartbeat);
-PG_FUNCTION_INFO_V1(payorder_retry_dead);
 
 static Interval *
 interval_argument(FunctionCallInfo fcinfo, int number, const char *name)
@@ -202,6 +192,9 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("run_at must be finite"),
 				 errhint("Give an instant, or NULL for now.")));
+	if (request.payload != NULL)
+		payorder_json_parse(request.payload, ERRCODE_INVALID_PARAMETER_VALUE,
+							"payload of the task");
 	if (request.dedup_key != NULL)
 		request.dedup_key = psprintf("user:%s", request.dedup_key);
 	PG_RETURN_INT64(payorder_task_enqueue(&request));
@@ -284,40 +277,4 @@ payorder_heartbeat(PG_FUNCTION_ARGS)
 	if (rows->count == 0)
 		payorder_lease_lost(PG_GETARG_INT64(0));
 	PG_RETURN_TIMESTAMPTZ(rows->cells[0].time);
-}
-
-Datum
-payorder_retry_dead(PG_FUNCTION_ARGS)
-{
-	Task		task = {0};
-	Rows	   *rows;
-	Reader		reader;
-	const char *error;
-	const char *dedup_key;
-
-	payorder_prevent_read_only("retry_dead()");
-	task.id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
-	rows = payorder_query(&take_dead, task.id);
-	if (rows->count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("task " INT64_FORMAT " is not dead", task.id),
-				 errhint("See payorder.task_dead.")));
-	reader = payorder_row(rows, 0);
-	task.kind = payorder_read_text(&reader);
-	task.gateway = payorder_read_text(&reader);
-	task.attempts = payorder_read_number(&reader);
-	task.first_tried_at = payorder_read_time(&reader);
-	error = payorder_read_text(&reader);
-	dedup_key = payorder_read_text(&reader);
-	if (dedup_key != NULL &&
-		payorder_execute(&retake_key, dedup_key, task.id) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a newer task does the work of task " INT64_FORMAT,
-						task.id),
-				 errhint("Cancel the dead one with cancel_task().")));
-	task.attempts = 0;
-	payorder_task_again(&task, payorder_now(), error);
-	PG_RETURN_VOID();
 }

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -32,6 +34,7 @@
 PG_FUNCTION_INFO_V1(payorder_complete);
 PG_FUNCTION_INFO_V1(payorder_fail);
 PG_FUNCTION_INFO_V1(payorder_cancel_task);
+PG_FUNCTION_INFO_V1(payorder_retry_dead);
 
 /* A task with its answer, on the way to its end. */
 typedef struct Work
@@ -62,6 +65,36 @@ bad_result(const char *what)
 			 errmsg("result of a task has a wrong form"),
 			 errdetail("%s", what),
 			 errhint("See complete() in the documentation.")));
+}
+
+/* The answer's members: a misspelt one must not pass for an empty answer. */
+static void
+check_result(const JsonNode *result)
+{
+	static const struct
+	{
+		const char *name;
+		JsonKind	kind;
+	}			members[] = {
+		{"messages", JSON_ARRAY},
+		{"confirmed", JSON_ARRAY},
+		{"unknown", JSON_BOOLEAN},
+		{"already_paid", JSON_BOOLEAN},
+		{"note", JSON_STRING}
+	};
+
+	if (result->kind != JSON_OBJECT)
+		bad_result("It must be an object.");
+	for (JsonNode *node = result->first; node != NULL; node = node->next)
+	{
+		bool		known = false;
+
+		for (size_t i = 0; i < lengthof(members); i++)
+			known |= strcmp(members[i].name, node->name) == 0 &&
+				(members[i].kind == node->kind || node->kind == JSON_NULL);
+		if (!known)
+			bad_result("Its members are messages, confirmed, unknown, already_paid and note.");
+	}
 }
 
 static void
@@ -212,6 +245,17 @@ static const struct
 	{"return", 0, end_return},
 };
 
+static bool
+is_kernel_kind(const Task *task)
+{
+	for (size_t i = 0; i < lengthof(endings); i++)
+	{
+		if (strcmp(endings[i].kind, task->kind) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int
 allowed_events(const Task *task)
 {
@@ -249,6 +293,29 @@ text_member(const JsonNode *object, const char *name)
 	return node->text;
 }
 
+/* "2026-05-01T10:00:00+08:00": the form is checked, so no setting matters. */
+static bool
+is_iso_time(const char *text)
+{
+	static const char form[] = "dddd-dd-ddTdd:dd:dd";
+	size_t		length = strlen(form);
+
+	if (strlen(text) < length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+	{
+		if (form[i] == 'd' ? !isdigit((unsigned char) text[i]) :
+			form[i] != text[i] && !(form[i] == 'T' && text[i] == ' '))
+			return false;
+	}
+	text += length;
+	if (*text == '.')
+		text += 1 + strspn(text + 1, "0123456789");
+	return strcmp(text, "Z") == 0 ||
+		((*text == '+' || *text == '-') && isdigit((unsigned char) text[1]) &&
+		 strspn(text + 1, "0123456789:") == strlen(text + 1));
+}
+
 static TimestampTz
 time_member(const JsonNode *object, const char *name)
 {
@@ -256,6 +323,9 @@ time_member(const JsonNode *object, const char *name)
 
 	if (text == NULL)
 		return NO_TIME;
+	if (!is_iso_time(text))
+		bad_result(psprintf("Member \"%s\" of a message must be an ISO 8601 time with its zone.",
+							name));
 	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
 												   CStringGetDatum(text),
 												   ObjectIdGetDatum(InvalidOid),
@@ -315,8 +385,9 @@ check_refund(const Work *work, Message *m)
 	if (m->payment_txn == NULL)
 		not_its_own(work->task);
 	payment = payorder_payment_find(m->gateway, m->payment_txn);
-	if (payment != NULL)
-		must_be(work->task, payment->order_no, work->task->order_no);
+	if (payment == NULL || payment->order_no == NULL)
+		not_its_own(work->task);
+	must_be(work->task, payment->order_no, work->task->order_no);
 }
 
 static Message
@@ -327,8 +398,6 @@ read_message(const Work *work, const JsonNode *node)
 	JsonNode   *payload = payorder_json_member(node, "payload");
 	const char *event = text_member(node, "event");
 
-	if (node->kind != JSON_OBJECT)
-		bad_result("Each message must be an object.");
 	m.txn_id = text_member(node, "txn_id");
 	if (m.txn_id == NULL || event == NULL)
 		bad_result("Each message must have txn_id and event.");
@@ -367,17 +436,21 @@ ingest_messages(Work *work, ReturnSetInfo *output)
 	JsonNode   *messages = payorder_json_member(work->result, "messages");
 	int			count = 0;
 
-	if (messages == NULL)
+	if (messages == NULL || messages->kind == JSON_NULL ||
+		!is_kernel_kind(work->task))
 		return;
 	if (messages->kind != JSON_ARRAY)
 		bad_result("Member \"messages\" must be an array.");
 	for (JsonNode *node = messages->first; node != NULL; node = node->next)
 	{
-		Message		message = read_message(work, node);
+		Message		message;
 		Answer	   *answer;
 
 		if (++count > MOST_MESSAGES)
 			bad_result("There are too many messages.");
+		if (node->kind != JSON_OBJECT)
+			bad_result("Each message must be an object.");
+		message = read_message(work, node);
 		answer = payorder_callback_ingest(&message);
 		if (!answer->acknowledged)
 			ereport(ERROR,
@@ -422,9 +495,8 @@ payorder_complete(PG_FUNCTION_ARGS)
 	payorder_prevent_read_only("complete()");
 	InitMaterializedSRF(fcinfo, 0);
 	work = begin_work(fcinfo, payorder_text_argument(fcinfo, 2));
-	if (work.result != NULL && work.result->kind != JSON_OBJECT &&
-		payorder_json_member(work.payload, "payment_no") != NULL)
-		bad_result("It must be an object.");
+	if (work.result != NULL && is_kernel_kind(work.task))
+		check_result(work.result);
 	ingest_messages(&work, output);
 	if (work.order != NULL)
 		work.order = payorder_order_lock(work.task->order_no);
@@ -483,6 +555,38 @@ payorder_work_expire(const Task *task)
 	return true;
 }
 
+/* A review that says where money is stays as long as the money is there. */
+static void
+check_review(const Work *work)
+{
+	const char *txn_id = payload_text(work, "txn_id");
+	const char *cause = payload_text(work, "cause");
+	Payment    *payment;
+	int64		waiting;
+
+	if (txn_id == NULL || cause == NULL)
+		return;
+	payment = payorder_payment_lock(work->task->gateway, txn_id);
+	if (payment == NULL)
+		return;
+	if (strcmp(cause, "owed") == 0)
+		waiting = payorder_refund_free_owed(payment);
+	else if (strcmp(cause, "overdrawn") == 0)
+		waiting = payment->pots.overdrawn;
+	else if (strcmp(cause, "mismatch") == 0 || strcmp(cause, "conflict") == 0)
+		waiting = payment->pots.review;
+	else
+		return;
+	if (waiting > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("review " INT64_FORMAT " is about money that still waits",
+						work->task->id),
+				 errdetail("It is " INT64_FORMAT " of payment \"%s\".",
+						   waiting, payorder_payment_subject(payment)),
+				 errhint("It ends by itself when the money has moved.")));
+}
+
 /* A task that money hangs on can't be cancelled by hand. */
 static void
 check_cancellable(const Work *work)
@@ -490,6 +594,7 @@ check_cancellable(const Work *work)
 	const char *refund_no = payload_text(work, "refund_no");
 	Refund	   *refund;
 
+	check_review(work);
 	if (refund_no == NULL || strcmp(work->task->kind, "query_refund") == 0)
 		return;
 	refund = payorder_refund_lock(refund_no);
@@ -502,37 +607,68 @@ check_cancellable(const Work *work)
 				 errhint("Its money would be forgotten; use retry_dead().")));
 }
 
-Datum
-payorder_cancel_task(PG_FUNCTION_ARGS)
+/* A person's decision about a task that is ready or dead. */
+static Work
+begin_decision(FunctionCallInfo fcinfo, Cause *cause)
 {
 	Work		work = {0};
-	Cause		cause = {.source = "operator"};
 	int64		id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
 
-	payorder_prevent_read_only("cancel_task()");
-	cause.actor = payorder_required_text(fcinfo, 1, "actor");
-	cause.reason = payorder_text_argument(fcinfo, 2);
+	cause->source = "operator";
+	cause->actor = payorder_required_text(fcinfo, 1, "actor");
+	cause->reason = payorder_text_argument(fcinfo, 2);
 	work.task = payorder_task_waiting(id);
-	if (work.task != NULL && work.task->order_no != NULL)
-		work.order = payorder_order_lock(work.task->order_no);
-	if (work.task != NULL)
-	{
-		work.payload = payorder_json_parse(work.task->payload,
-										   ERRCODE_INVALID_PARAMETER_VALUE,
-										   "payload of the task");
-		check_cancellable(&work);
-	}
-	cause.payload = payorder_json_object("tltt", "kind",
-										 work.task ? work.task->kind : NULL,
-										 "task", id,
-										 "actor", cause.actor,
-										 "reason", cause.reason);
-	if (work.task == NULL || !payorder_task_cancel(work.task, cause.payload))
+	if (work.task == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("task " INT64_FORMAT " is neither ready nor dead", id),
 				 errhint("A leased task ends by its worker or its lease's end.")));
+	if (work.task->order_no != NULL)
+		work.order = payorder_order_lock(work.task->order_no);
+	work.payload = payorder_json_parse(work.task->payload,
+									   ERRCODE_INVALID_PARAMETER_VALUE,
+									   "payload of the task");
+	cause->payload = payorder_json_object("tltt", "kind", work.task->kind,
+										  "task", work.task->id,
+										  "actor", cause->actor,
+										  "reason", cause->reason);
+	return work;
+}
+
+Datum
+payorder_cancel_task(PG_FUNCTION_ARGS)
+{
+	Cause		cause = {0};
+	Work		work;
+
+	payorder_prevent_read_only("cancel_task()");
+	work = begin_decision(fcinfo, &cause);
+	check_cancellable(&work);
+	if (!payorder_task_cancel(work.task, cause.payload))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task " INT64_FORMAT " has just been claimed",
+						work.task->id),
+				 errhint("A leased task ends by its worker or its lease's end.")));
 	if (work.order != NULL)
 		payorder_order_event(work.order, "cancel_task", NULL, &cause);
+	PG_RETURN_VOID();
+}
+
+Datum
+payorder_retry_dead(PG_FUNCTION_ARGS)
+{
+	Cause		cause = {0};
+	Work		work;
+
+	payorder_prevent_read_only("retry_dead()");
+	work = begin_decision(fcinfo, &cause);
+	if (!payorder_task_revive(work.task->id))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task " INT64_FORMAT " is not dead", work.task->id),
+				 errhint("See payorder.task_dead.")));
+	if (work.order != NULL)
+		payorder_order_event(work.order, "retry_dead", NULL, &cause);
 	PG_RETURN_VOID();
 }

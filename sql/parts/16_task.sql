@@ -172,10 +172,3 @@ CREATE FUNCTION payorder.heartbeat(task bigint, token bigint, lease interval DEF
     AS 'MODULE_PATHNAME', 'payorder_heartbeat';
 COMMENT ON FUNCTION payorder.heartbeat(bigint, bigint, interval) IS
 'prolongs a lease to now + lease (NULL: the kind''s own) and returns its new end. Errors: PO008 the lease is lost.';
-
-CREATE FUNCTION payorder.retry_dead(task bigint, actor text, reason text)
-    RETURNS void
-    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'payorder_retry_dead';
-COMMENT ON FUNCTION payorder.retry_dead(bigint, text, text) IS
-'makes a dead task ready again, with all its attempts, its idempotency key and first_tried_at kept. Errors: 22023 not a dead task, or its dedup key is taken by a newer one.';

@@ -27,9 +27,9 @@ CREATE TABLE payorder.gateways (
     enabled boolean NOT NULL DEFAULT true,
     paused boolean NOT NULL DEFAULT false,
     draining boolean NOT NULL DEFAULT false,
-    paused_at timestamptz,
-    paused_by text,
-    paused_reason text,
+    pause_changed_at timestamptz,
+    pause_changed_by text,
+    pause_reason text,
     pay_id_pattern text,
     capture_mode text COLLATE "C" CHECK (capture_mode IN ('auto', 'manual')),
     return_delay interval NOT NULL DEFAULT '10 minutes' CHECK (return_delay >= '0'),
@@ -117,13 +117,43 @@ BEGIN
         RAISE EXCEPTION 'unknown gateway setting "%"', left(unknown, 63)
             USING ERRCODE = '22023', HINT = 'Settings are: ' || array_to_string(changeable, ', ') || '.';
     END IF;
-    merged := jsonb_populate_record(old, settings);
-    IF merged.pay_id_pattern IS NOT NULL THEN
-        PERFORM '' ~ merged.pay_id_pattern;
+    BEGIN
+        merged := jsonb_populate_record(old, settings);
+        PERFORM '' ~ coalesce(merged.pay_id_pattern, '');
+    EXCEPTION WHEN data_exception OR syntax_error_or_access_rule_violation THEN
+        RAISE EXCEPTION 'a gateway setting has a wrong type or form'
+            USING ERRCODE = '22023', DETAIL = SQLERRM,
+                  HINT = 'Intervals are texts like "10 minutes", patterns are regular expressions.';
+    END;
+    FOR unknown IN SELECT k FROM jsonb_object_keys(settings) AS k ORDER BY k LOOP
+        IF jsonb_typeof(settings -> unknown) IS DISTINCT FROM
+           (CASE WHEN unknown IN ('enabled', 'failed_is_final', 'parallel_attempts', 'require_attempt') THEN 'boolean'
+                WHEN unknown LIKE 'auto_return%' THEN 'number'
+                WHEN unknown = 'exponents' THEN 'object'
+                ELSE 'string' END)
+           AND NOT (settings -> unknown = 'null'
+                    AND unknown IN ('pay_id_pattern', 'capture_mode', 'auto_return_amount_per_hour', 'idempotency_window')) THEN
+            RAISE EXCEPTION 'gateway setting "%" has a wrong type', unknown
+                USING ERRCODE = '22023', HINT = 'See payorder.gateways for the types of the settings.';
+        END IF;
+    END LOOP;
+    IF extract(month FROM merged.return_delay) <> 0 OR extract(year FROM merged.return_delay) <> 0
+        OR merged.return_delay < '0' OR merged.return_delay > '366 days'
+        OR extract(month FROM merged.time_window) <> 0 OR extract(year FROM merged.time_window) <> 0
+        OR merged.time_window <= '0' OR merged.time_window > '366 days'
+        OR extract(month FROM merged.idempotency_window) <> 0 OR extract(year FROM merged.idempotency_window) <> 0
+        OR merged.idempotency_window <= '0' OR merged.idempotency_window > '366 days' THEN
+        RAISE EXCEPTION 'an interval is out of range'
+            USING ERRCODE = '22023',
+                  HINT = 'An interval here is positive (return_delay: or 0), at most 366 days, and without months.';
     END IF;
-    IF merged.idempotency_window > '366 days' OR merged.return_delay > '366 days' OR merged.time_window > '366 days' THEN
-        RAISE EXCEPTION 'an interval is longer than 366 days'
-            USING ERRCODE = '22023', HINT = 'Intervals are positive and at most 366 days.';
+    IF merged.auto_return_per_hour < 0 OR merged.auto_return_amount_per_hour < 0
+        OR merged.capture_mode NOT IN ('auto', 'manual')
+        OR EXISTS (SELECT FROM jsonb_each(merged.exponents) AS e
+                   WHERE e.key !~ '^[A-Z]{3}$' OR e.value NOT IN ('0', '1', '2', '3', '4')) THEN
+        RAISE EXCEPTION 'a gateway setting is out of range'
+            USING ERRCODE = '22023',
+                  HINT = 'Limits are 0 or more, capture_mode is auto or manual, exponents are {"CUR": 0 to 4}.';
     END IF;
     UPDATE payorder.gateways g SET
         enabled = merged.enabled,

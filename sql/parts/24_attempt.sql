@@ -41,7 +41,7 @@ CREATE FUNCTION payorder.begin_payment(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_begin_payment';
 COMMENT ON FUNCTION payorder.begin_payment(text, text, bigint, timestamptz, boolean, text) IS
-'opens an attempt to pay the order at a gateway and returns it with its payment_no, the number for the gateway. amount in minor units (NULL: what is left to pay); expires_at is cut to the order''s pay_by: give it to the gateway as the time to expire. Errors: PO001 the order takes no payment now or has an open attempt (parallel => true allows another), PO002 no such order, PO005 bad amount, PO010 no such gateway or disabled.';
+'opens an attempt to pay the order at a gateway and returns it with its payment_no, the number for the gateway. amount in minor units (NULL: what is left to pay); expires_at is cut to the order''s pay_by: give it to the gateway as the time to expire. Errors: PO001 the order takes no payment now or has an open attempt (parallel => true allows another), PO002 no such order, PO005 bad amount, PO010 no such gateway or disabled, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE VIEW payorder.order_overview AS
 SELECT o.order_no, m.name AS machine, m.version AS machine_version, o.state,

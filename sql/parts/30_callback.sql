@@ -127,7 +127,8 @@ CREATE FUNCTION payorder.pause_gateway(gateway text, actor text, reason text)
 AS $$
 BEGIN
     UPDATE payorder.gateways g
-    SET paused = true, paused_at = now(), paused_by = coalesce(actor, session_user), paused_reason = reason
+    SET paused = true, pause_changed_at = now(),
+        pause_changed_by = coalesce(actor, session_user), pause_reason = reason
     WHERE g.gateway = pause_gateway.gateway AND NOT g.builtin;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
@@ -144,7 +145,8 @@ CREATE FUNCTION payorder.resume_gateway(gateway text, actor text, reason text)
 AS $$
 BEGIN
     UPDATE payorder.gateways g
-    SET paused = false, draining = true, paused_at = NULL, paused_by = NULL, paused_reason = NULL
+    SET paused = false, draining = true, pause_changed_at = now(),
+        pause_changed_by = coalesce(actor, session_user), pause_reason = reason
     WHERE g.gateway = resume_gateway.gateway AND NOT g.builtin;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)

@@ -14,6 +14,15 @@ SELECT 'review'::text AS kind,
            WHEN 'timer_error' THEN '{retry_order,cancel_task}'
            WHEN 'deferred_error' THEN '{retry_order,cancel_task}'
            WHEN 'owed' THEN '{request_refund}'
+           WHEN 'mismatch' THEN '{}'
+           WHEN 'stuck' THEN '{}'
+           WHEN 'claimed' THEN '{}'
+           WHEN 'refund_differs' THEN '{}'
+           WHEN 'auto_return_limit' THEN '{}'
+           WHEN 'not_confirmed' THEN '{}'
+           WHEN 'conflict' THEN CASE WHEN t.payload ->> 'txn_id' IS NULL THEN '{cancel_task}' ELSE '{}' END
+           WHEN 'overdrawn' THEN '{}'
+           WHEN 'in_doubt' THEN '{retry_dead}'
            ELSE '{cancel_task}' END::text[] AS decisions
 FROM payorder.task_ready AS r
 JOIN payorder.tasks AS t ON t.id = r.task_id
