@@ -46,6 +46,7 @@ typedef struct Decision
 	bool		stored;			/* its key row was there: parked or deferred */
 	bool		draining;		/* in its turn, so older ones don't matter */
 	bool		at_key;			/* still waiting for the key */
+	bool		gave_up;		/* its order may be just being created */
 	bool		gone;			/* another transaction decided it meanwhile */
 	const char *defer;			/* write it down as deferred, with this reason */
 	int			tries;			/* how often it raised before */

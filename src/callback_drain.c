@@ -14,8 +14,6 @@
 
 #include <math.h>
 
-#include "access/transam.h"
-#include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -213,40 +211,12 @@ payorder_drain_related(Decision *d)
 		drain_one(&waiting[i]);
 }
 
-static void
-not_visible(const char *what)
+/* In a sweep nobody is waited for: it comes again. */
+static TimestampTz
+patience(bool in_sweep)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access to %s", what),
-			 errhint("Retry the transaction.")));
-}
-
-/*
- * Looks past all snapshots whether a row is there that an ordinary look did
- * not find.  True if another ordinary look is worth while; false also when
- * its inserter took too long, which *gave_up says.  What is there but not
- * visible to this transaction is 40001.
- */
-static bool
-look_again(const char *index, const char *key, bool *gave_up)
-{
-	TransactionId xid = InvalidTransactionId;
-	Probe		probe = payorder_probe(index, key, &xid);
-
-	if (probe == PROBE_NOTHING)
-		return false;
-	if (probe == PROBE_INSERTING)
-	{
-		if (!payorder_await_transaction(xid))
-		{
-			*gave_up = true;
-			return false;
-		}
-		if (!TransactionIdDidCommit(xid))
-			return false;
-	}
-	return true;
+	return in_sweep ? GetCurrentTimestamp() :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), payorder_lock_wait);
 }
 
 /*
@@ -257,17 +227,15 @@ void
 payorder_meet_order(Decision *d)
 {
 	const char *reference = d->message.reference;
+	TimestampTz until = patience(d->draining);
+	Meeting		order = payorder_meet("orders_pkey", reference, until);
+	Meeting		attempt = payorder_meet("attempts_pkey", reference, until);
 	Waiting		row = {0};
-	bool		gave_up = false;
 
-	if (look_again("orders_pkey", reference, &gave_up) ||
-		look_again("attempts_pkey", reference, &gave_up))
-	{
+	if (order.there || attempt.there)
 		payorder_resolve(d);
-		if (d->order_no == NULL && IsolationUsesXactSnapshot())
-			not_visible("an order that was created meanwhile");
-	}
-	if (gave_up)
+	d->gave_up = order.gave_up || attempt.gave_up;
+	if (d->gave_up)
 	{
 		row.gateway = d->message.gateway;
 		row.txn_id = d->message.txn_id;
@@ -310,25 +278,37 @@ payorder_callback_drain_order(const char *order_no)
 	return drain_list(waiting, count);
 }
 
+/* Whether nobody is left who is just inserting something for the order. */
+static bool
+drain_and_meet(const char *order_no, bool in_sweep)
+{
+	Meeting		meeting = payorder_meet("callbacks_waiting_reference",
+										order_no, patience(in_sweep));
+
+	if (meeting.there || in_sweep)
+		payorder_callback_drain_order(order_no);
+	return !meeting.gave_up;
+}
+
 /* A new order meets the callbacks that came before it. */
 void
 payorder_callback_meet(const char *order_no)
 {
-	bool		gave_up = false;
-	int			count;
-
-	if (look_again("callbacks_waiting_reference", order_no, &gave_up))
-	{
-		payorder_waiting_of_order(order_no, false, 1, &count);
-		if (count == 0 && IsolationUsesXactSnapshot())
-			not_visible("a callback that came meanwhile");
-		payorder_callback_drain_order(order_no);
-	}
-	if (gave_up)
+	if (!drain_and_meet(order_no, false))
 		payorder_timer_arm_drain(payorder_now(), order_no);
 }
 
 /* ---- for sweep() ---- */
+
+/*
+ * A drain timer is due.  False if a callback for the order is just being
+ * inserted, so that the timer must stay.
+ */
+bool
+payorder_callback_drain_timer(const char *order_no)
+{
+	return drain_and_meet(order_no, true);
+}
 
 /* When to look again at one that is still parked; alarms are raised on time. */
 static void
@@ -354,6 +334,8 @@ reschedule(const Waiting *waiting, const Decision *d)
 		next = alert;
 	if (strcmp(d->detail, "payment") == 0 || strcmp(d->detail, "refund") == 0)
 		next = Min(next, now + (int64) pow(10, tries) * USECS_PER_SEC);
+	if (d->gave_up)
+		next = now + USECS_PER_SEC;
 	payorder_waiting_later(waiting, next, tries, now >= alert);
 }
 

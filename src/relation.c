@@ -322,24 +322,13 @@ payorder_read_bytes(Reader *reader)
 	return cell->isnull ? NULL : cell->bytes;
 }
 
-/*
- * Looks past all snapshots for a row under the text key of an index's first
- * column: committed, or being inserted by another open transaction.
- *
- * A dirty snapshot may miss a row while it is being updated; what is asked
- * here is only whether somebody is inserting, and the caller looks again with
- * an ordinary snapshot afterwards.
- */
-Probe
-payorder_probe(const char *index, const char *key, TransactionId *inserting)
+/* One look past all snapshots; transactions that are inserting are listed. */
+static bool
+probe(Relation heap, Relation index, const char *key, List **inserting,
+	  bool *invisible)
 {
-	Oid			schema = get_namespace_oid("payorder", false);
-	Relation	index_relation = index_open(get_relname_relid(index, schema),
-											AccessShareLock);
-	Relation	heap = table_open(index_relation->rd_index->indrelid,
-								  AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	Probe		found = PROBE_NOTHING;
+	bool		there = false;
 	SnapshotData dirty;
 	ScanKeyData scan_key;
 	IndexScanDesc scan;
@@ -348,32 +337,30 @@ payorder_probe(const char *index, const char *key, TransactionId *inserting)
 	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   C_COLLATION_OID, F_TEXTEQ,
 						   CStringGetTextDatum(key));
-	scan = payorder_index_beginscan(heap, index_relation, &dirty);
+	scan = payorder_index_beginscan(heap, index, &dirty);
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
-		found = PROBE_THERE;
 		if (TransactionIdIsValid(dirty.xmin))
+			*inserting = lappend_int(*inserting, (int) dirty.xmin);
+		else
 		{
-			*inserting = dirty.xmin;
-			found = PROBE_INSERTING;
-			break;
+			there = true;
+			if (IsolationUsesXactSnapshot() &&
+				!table_tuple_satisfies_snapshot(heap, slot,
+												GetTransactionSnapshot()))
+				*invisible = true;
 		}
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	table_close(heap, AccessShareLock);
-	index_close(index_relation, AccessShareLock);
-	return found;
+	return there;
 }
 
-/* Waits for a transaction's end, no longer than payorder.lock_wait. */
-bool
-payorder_await_transaction(TransactionId xid)
+/* Waits for a transaction's end, but not beyond an instant. */
+static bool
+await_transaction(TransactionId xid, TimestampTz until)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													payorder_lock_wait);
-
 	while (TransactionIdIsInProgress(xid))
 	{
 		if (GetCurrentTimestamp() >= until)
@@ -382,6 +369,49 @@ payorder_await_transaction(TransactionId xid)
 		pg_usleep(1000L);
 	}
 	return true;
+}
+
+/*
+ * Looks past all snapshots for rows under the text key of an index's first
+ * column, waiting until an instant for all who are just inserting one.  The
+ * caller has written its own key before, and looks with an ordinary snapshot
+ * afterwards, so that of two who come at the same time at least one sees the
+ * other.  A row that is committed but that this transaction can't see, being
+ * at REPEATABLE READ or above, is 40001.
+ *
+ * A dirty snapshot may miss a row while it is being updated; what is asked
+ * here is who is inserting.
+ */
+Meeting
+payorder_meet(const char *index, const char *key, TimestampTz until)
+{
+	Oid			schema = get_namespace_oid("payorder", false);
+	Relation	index_relation = index_open(get_relname_relid(index, schema),
+											AccessShareLock);
+	Relation	heap = table_open(index_relation->rd_index->indrelid,
+								  AccessShareLock);
+	Meeting		meeting = {false, false};
+	bool		invisible = false;
+	List	   *inserting = NIL;
+	ListCell   *cell;
+
+	do
+	{
+		inserting = NIL;
+		meeting.there = probe(heap, index_relation, key, &inserting,
+							  &invisible);
+		foreach(cell, inserting)
+			meeting.gave_up |= !await_transaction((TransactionId) lfirst_int(cell),
+												  until);
+	} while (inserting != NIL && !meeting.gave_up);
+	table_close(heap, AccessShareLock);
+	index_close(index_relation, AccessShareLock);
+	if (invisible)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to rows that were inserted meanwhile"),
+				 errhint("Retry the transaction.")));
+	return meeting;
 }
 
 /*

@@ -80,18 +80,15 @@ extern TimestampTz payorder_read_time(Reader *reader);
 extern Interval *payorder_read_interval(Reader *reader);
 extern bytea *payorder_read_bytes(Reader *reader);
 
-/* What a look past all snapshots finds under a key. */
-typedef enum Probe
+/* What a look past all snapshots found under a key. */
+typedef struct Meeting
 {
-	PROBE_NOTHING,
-	PROBE_INSERTING,			/* by a transaction that is still open */
-	PROBE_THERE
-} Probe;
+	bool		there;			/* a row that is committed, or our own */
+	bool		gave_up;		/* one that is still being inserted */
+} Meeting;
 
-extern Probe payorder_probe(const char *index, const char *key,
-							TransactionId *inserting);
-extern bool payorder_await_transaction(TransactionId xid);
-
+extern Meeting payorder_meet(const char *index, const char *key,
+							 TimestampTz until);
 typedef void (*GuardedWork) (void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern ErrorData *payorder_isolated(GuardedWork work, void *argument);

@@ -149,8 +149,11 @@ handle_timer(const Timer *timer)
 
 	if (timer->drain)
 	{
-		payorder_callback_drain_order(timer->order_no);
-		payorder_timer_done(timer);
+		if (payorder_callback_drain_timer(timer->order_no))
+			payorder_timer_done(timer);
+		else
+			payorder_timer_again(timer, payorder_now() + USECS_PER_SEC, 0,
+								 NULL);
 		return FATE_DONE;
 	}
 	order = payorder_order_skip_locked(timer->order_no);
