@@ -1,0 +1,165 @@
+/*
+ * What the isolation specs begin with and end in.  test/run loads it into
+ * their database, beside payorder.
+ *
+ *	given.nothing()		forgets what the permutation before has left
+ *	given.open_order()	an order that waits for its payment
+ *	given.paid_order()	one that is paid by the transaction PAID-<order>
+ *	given.attempt()		an order with an open attempt
+ *	given.outcome		all that is to be known at the end, one row each
+ *
+ * Nothing in the outcome is random or depends on the clock: numbers that the
+ * kernel makes are left out, and an instant is "soon" (due within a minute of
+ * looking), "later" or "never".
+ */
+CREATE SCHEMA given;
+
+/*
+ * Serializable transactions lock what they have read, a table if it was
+ * scanned: the plans must not depend on what autovacuum has counted.
+ */
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database());
+    EXECUTE format('ALTER DATABASE %I SET payorder.lock_wait = ''10s''', current_database());
+END
+$$;
+
+CREATE PROCEDURE given.nothing() LANGUAGE plpgsql
+    SET session_replication_role = replica
+AS $$
+DECLARE
+    part regclass := format('payorder.events_%s',
+        lpad(((12 * extract(year FROM now() AT TIME ZONE 'UTC')
+               + extract(month FROM now() AT TIME ZONE 'UTC'))::integer & 63)::text, 2, '0'));
+    sequence regclass;
+BEGIN
+    EXECUTE format('TRUNCATE %s, payorder.orders, payorder.attempts, payorder.payments,'
+        ' payorder.callbacks, payorder.callback_conflicts, payorder.callbacks_waiting,'
+        ' payorder.refunds, payorder.automatic_returns, payorder.installation,'
+        ' payorder.timers, payorder.tasks, payorder.task_ready, payorder.task_leases,'
+        ' payorder.task_dead, payorder.task_finished, payorder.task_keys', part);
+    DELETE FROM payorder.events;    -- of the month before, if it ended just now
+    DELETE FROM payorder.machines WHERE id >= 100;
+    DELETE FROM payorder.states WHERE machine_id >= 100;
+    DELETE FROM payorder.transitions WHERE machine_id >= 100;
+    DELETE FROM payorder.state_timers WHERE machine_id >= 100;
+    DELETE FROM payorder.task_kinds WHERE id >= 100;
+    DELETE FROM payorder.gateways WHERE NOT builtin;
+    FOR sequence IN
+        SELECT oid FROM pg_class
+        WHERE relkind = 'S' AND relnamespace = 'payorder'::regnamespace
+    LOOP
+        PERFORM setval(sequence, (SELECT seqstart FROM pg_sequence WHERE seqrelid = sequence), false);
+    END LOOP;
+    PERFORM payorder.add_gateway('alpha', 'generic', 'a'),
+            payorder.add_gateway('beta', 'generic', 'b');
+END
+$$;
+
+CREATE PROCEDURE given.open_order(order_no text, machine text DEFAULT 'order') LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM payorder.create_order(order_no, 100, 'CNY', machine => machine);
+END
+$$;
+
+CREATE PROCEDURE given.paid_order(order_no text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM payorder.create_order(order_no, 100, 'CNY');
+    PERFORM payorder.ingest('alpha', 'PAID-' || order_no, 'pay', order_no, 100, 'CNY');
+END
+$$;
+
+CREATE PROCEDURE given.attempt(order_no text, gateway text DEFAULT 'alpha') LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM payorder.create_order(order_no, 100, 'CNY');
+    PERFORM payorder.begin_payment(order_no, gateway);
+END
+$$;
+
+/* The number of an order's only attempt at a gateway. */
+CREATE FUNCTION given.payment_no(order_no text, gateway text DEFAULT 'alpha') RETURNS text
+    LANGUAGE sql STABLE
+    RETURN (SELECT a.payment_no FROM payorder.attempts AS a
+            WHERE a.order_no = payment_no.order_no AND a.gateway = payment_no.gateway);
+
+CREATE FUNCTION given.roughly(instant timestamptz) RETURNS text LANGUAGE sql STABLE
+    RETURN CASE WHEN instant = 'infinity' THEN 'never'
+                WHEN instant <= now() + interval '1 minute' THEN 'soon'
+                ELSE 'later' END;
+
+/* A number, unless it is one that the kernel made. */
+CREATE FUNCTION given.unless_made(number text, instead text) RETURNS text LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN number ~ '^R[0-9a-f]{31}$' THEN instead ELSE number END;
+
+CREATE FUNCTION given.places(OUT task_id bigint, OUT place text) RETURNS SETOF record
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT task_id, 'ready ' || given.roughly(run_at)
+                    || CASE attempts WHEN 0 THEN '' ELSE ', tried ' || attempts END
+    FROM payorder.task_ready
+    UNION ALL SELECT task_id, 'leased by ' || worker FROM payorder.task_leases
+    UNION ALL SELECT task_id, 'dead' FROM payorder.task_dead
+    UNION ALL SELECT task_id, outcome FROM payorder.task_finished;
+END;
+
+CREATE VIEW given.outcome AS
+SELECT what, subject, content
+FROM (
+    SELECT 1 AS part, o.order_no AS key, 0 AS number, 'order' AS what, o.order_no AS subject,
+           concat_ws(' ', o.state, 'paid ' || nullif(o.paid_amount, 0),
+                     'refunding ' || nullif(o.refunding_amount, 0),
+                     'refunded ' || nullif(o.refunded_amount, 0),
+                     'overdrawn ' || nullif(o.overdrawn_amount, 0)) AS content
+    FROM payorder.orders AS o
+    UNION ALL
+    SELECT 2, e.order_no, e.seq, 'event', e.order_no || ' ' || e.seq,
+           concat_ws(' ', e.event,
+                     CASE WHEN e.from_state IS DISTINCT FROM e.to_state
+                          THEN coalesce(e.from_state || ' ', '') || '-> ' || e.to_state END,
+                     e.reason)
+    FROM payorder.events AS e WHERE e.order_no IS NOT NULL
+    UNION ALL
+    SELECT 2, '~' || e.txn_id, row_number() OVER (ORDER BY e.id), 'event', e.gateway || ':' || e.txn_id,
+           concat_ws(' ', e.event, e.reason)
+    FROM payorder.events AS e WHERE e.order_no IS NULL
+    UNION ALL
+    SELECT 3, c.gateway || c.txn_id, 0, c.event, c.gateway || ':' || c.txn_id,
+           c.verdict || coalesce('(' || c.detail || ')', '')
+           || CASE WHEN c.first_verdict <> c.verdict THEN ', first ' || c.first_verdict ELSE '' END
+    FROM payorder.callbacks AS c
+    UNION ALL
+    SELECT 4, f.gateway || f.txn_id, 0, 'evidence', f.gateway || ':' || f.txn_id, f.event || ' ' || f.detail
+    FROM payorder.callback_conflicts AS f
+    UNION ALL
+    SELECT 5, w.gateway || w.txn_id, 0, 'waiting', w.gateway || ':' || w.txn_id,
+           format('%s(%s) %s', w.verdict, w.reason, given.roughly(w.next_at))
+    FROM payorder.callbacks_waiting AS w
+    UNION ALL
+    SELECT 6, a.order_no || a.gateway, row_number() OVER (ORDER BY a.created_at), 'attempt', a.order_no,
+           a.gateway || ' ' || a.state
+    FROM payorder.attempts AS a
+    UNION ALL
+    SELECT 7, p.gateway || p.txn_id, 0, 'payment', p.gateway || ':' || p.txn_id,
+           concat_ws(' ', coalesce(p.order_no, '?') || ' ' || p.disposition || ' ' || p.amount || ':',
+                     'kept ' || nullif(p.kept, 0), 'review ' || nullif(p.review, 0),
+                     'owed ' || nullif(p.owed, 0), 'returning ' || nullif(p."returning", 0),
+                     'returned ' || nullif(p.returned, 0), 'undone ' || nullif(p.undone, 0),
+                     'overdrawn ' || nullif(p.overdrawn, 0))
+    FROM payorder.payments AS p
+    UNION ALL
+    SELECT 8, r.txn_id || given.unless_made(r.refund_no, r.cause), 0, 'refund',
+           given.unless_made(r.refund_no, 'of ' || r.txn_id), format('%s %s %s', r.cause, r.amount, r.state)
+    FROM payorder.refunds AS r
+    UNION ALL
+    SELECT 9, t.kind || coalesce(t.order_no, ''), row_number() OVER (ORDER BY t.id), 'task',
+           concat_ws(' ', t.kind, t.order_no, t.payload ->> 'cause'), p.place
+    FROM payorder.tasks AS t JOIN given.places() AS p ON p.task_id = t.id
+    UNION ALL
+    SELECT 10, t.order_no || coalesce(t.state, ''), 0, 'timer', t.order_no,
+           format('%s %s', count(*), coalesce(t.state, t.kind)) || coalesce(' ' || min(t.error), '')
+    FROM payorder.timers AS t GROUP BY t.order_no, t.state, t.kind
+    UNION ALL
+    SELECT 11, i.invariant, 0, 'BROKEN', i.invariant, i.subject
+    FROM payorder.check_invariants() AS i) AS all_of_it
+ORDER BY part, key, number, what, content;

@@ -1,0 +1,287 @@
+"""The three gateways' ways of talking: which document for which occasion.
+
+A channel turns what the books hold (books.py) into bodies and answers by the
+templates.  It keeps nothing.  n numbers the sendings of one notice: a re-send
+carries the same notice id, and where the gateway encrypts or signs anew,
+another nonce.
+"""
+
+import time
+
+import templates as t
+
+
+class Wechat:
+    name = "wechat"
+
+    def notice(self, what, thing, n):
+        mark = t.scramble(self.name, what, thing)
+        return {"notice_id": "EV-" + mark[:32],
+                "nonce": t.scramble(mark, n, time.time()),
+                "sent_at": time.time()}
+
+    def trade(self, p):
+        return {"out_trade_no": p.reference, "transaction_id": p.txn_id,
+                "total": p.amount, "currency": p.currency,
+                "paid_at": p.paid_at}
+
+    def paid(self, p, n):
+        return t.wechat_paid(**self.notice("pay", p.txn_id, n),
+                             **self.trade(p))
+
+    def told_otherwise(self, p, n):
+        trade = self.trade(p)
+        trade["total"] += 7
+        return t.wechat_paid(**self.notice("lie", p.txn_id, n), **trade)
+
+    def failed(self, p, n):
+        return t.wechat_not_paid(**self.notice("fail", p.txn_id, n),
+                                 out_trade_no=p.reference, state="PAYERROR")
+
+    def closed(self, p, n):
+        return t.wechat_not_paid(**self.notice("close", p.txn_id, n),
+                                 out_trade_no=p.reference, state="CLOSED")
+
+    def refund_notice(self, r, n, status):
+        return t.wechat_refunded(
+            **self.notice(status, r.number, n),
+            out_trade_no=r.payment.reference, transaction_id=r.payment.txn_id,
+            out_refund_no=r.number, refund_id=self.refund_id(r),
+            total=r.payment.amount, refund=r.amount, status=status,
+            done_at=r.done_at)
+
+    def refunded(self, r, n):
+        return self.refund_notice(r, n, "SUCCESS")
+
+    def refund_refused(self, r, n):
+        return self.refund_notice(r, n, "CLOSED")
+
+    def refund_stuck(self, r, n):
+        return self.refund_notice(r, n, "ABNORMAL")
+
+    def doubles(self, p):
+        """Messages that say nothing new about the payment."""
+        if p.i % 8:
+            return []
+        return [t.wechat_profit_sharing(**self.notice("share", p.txn_id, 0),
+                                        transaction_id=p.txn_id)]
+
+    def refund_doubles(self, r):
+        return []
+
+    def refund_id(self, r):
+        return "5030" + "%024d" % (
+            int(t.scramble("refund", r.payment.txn_id, r.number)[:18], 16)
+            % 10 ** 24)
+
+    refund_key = refund_id
+
+    def unknown_payment(self, number):
+        return t.wechat_error("ORDER_NOT_EXIST", "订单不存在")
+
+    def payment_document(self, p, state):
+        states = {"paid": "SUCCESS", "hidden": "USERPAYING", "new": "NOTPAY",
+                  "closed": "CLOSED", "failed": "PAYERROR"}
+        return t.wechat_trade(state=states[state], **self.trade(p))
+
+    def close_document(self, p):
+        return {}
+
+    def already_paid(self, p):
+        return t.wechat_error("ORDER_PAID", "该订单已支付")
+
+    def unknown_refund(self, number):
+        return t.wechat_error("RESOURCE_NOT_EXISTS", "退款单不存在")
+
+    def refund_document(self, r):
+        states = {"done": "SUCCESS", "pending": "PROCESSING",
+                  "refused": "CLOSED", "stuck": "ABNORMAL"}
+        return t.wechat_refund_document(
+            r.payment.reference, r.payment.txn_id, r.number,
+            self.refund_id(r), r.payment.amount, r.amount,
+            r.payment.currency, states[r.state], r.done_at or time.time())
+
+
+class Alipay:
+    name = "alipay"
+
+    def notice(self, what, thing):
+        return {"notify_id": t.scramble(self.name, what, thing)[:34],
+                "sent_at": time.time(),
+                "charset": "gbk" if thing.endswith("3") else "utf-8"}
+
+    def paid(self, p, n):
+        return t.alipay_paid(**self.notice("pay", p.txn_id),
+                             out_trade_no=p.reference, trade_no=p.txn_id,
+                             total=p.amount, paid_at=p.paid_at)
+
+    def finished(self, p, n):
+        return t.alipay_paid(**self.notice("finished", p.txn_id),
+                             out_trade_no=p.reference, trade_no=p.txn_id,
+                             total=p.amount, paid_at=p.paid_at,
+                             status="TRADE_FINISHED")
+
+    def told_otherwise(self, p, n):
+        return t.alipay_paid(**self.notice("lie", p.txn_id),
+                             out_trade_no=p.reference, trade_no=p.txn_id,
+                             total=p.amount + 7, paid_at=p.paid_at)
+
+    def closed(self, p, n):
+        return t.alipay_closed(**self.notice("close", p.txn_id),
+                               out_trade_no=p.reference, trade_no=p.txn_id,
+                               total=p.amount)
+
+    failed = closed     # Alipay tells no failures, only ends
+
+    def refunded(self, r, n):
+        return t.alipay_refunded(
+            **self.notice("refund", r.number),
+            out_trade_no=r.payment.reference, trade_no=r.payment.txn_id,
+            total=r.payment.amount, paid_at=r.payment.paid_at,
+            out_biz_no=r.number, refund=r.amount, refunded_so_far=r.so_far,
+            done_at=r.done_at)
+
+    refund_refused = refund_stuck = None    # told as an answer only
+
+    def doubles(self, p):
+        if p.i % 5:
+            return []
+        return [t.alipay_waiting(**self.notice("wait", p.txn_id),
+                                 out_trade_no=p.reference, trade_no=p.txn_id,
+                                 total=p.amount)]
+
+    def refund_doubles(self, r):
+        return []
+
+    def refund_key(self, r):
+        return r.payment.txn_id + ":" + r.number
+
+    def unknown_payment(self, number):
+        return t.alipay_refusal("trade_query", "ACQ.TRADE_NOT_EXIST",
+                                "交易不存在")
+
+    def unknown_close(self, number):
+        return t.alipay_refusal("trade_close", "ACQ.TRADE_NOT_EXIST",
+                                "交易不存在")
+
+    def payment_document(self, p, state):
+        states = {"paid": "TRADE_SUCCESS", "hidden": "WAIT_BUYER_PAY",
+                  "new": "WAIT_BUYER_PAY", "closed": "TRADE_CLOSED",
+                  "failed": "TRADE_CLOSED"}
+        return t.alipay_query_document(p.reference, p.txn_id, states[state],
+                                       p.amount, p.paid_at or time.time())
+
+    def close_document(self, p):
+        return t.alipay_close_document(p.reference, p.txn_id)
+
+    def already_paid(self, p):
+        return t.alipay_refusal("trade_close", "ACQ.TRADE_STATUS_ERROR",
+                                "交易状态不合法")
+
+    def unknown_refund(self, number):
+        return t.alipay_refusal("trade_fastpay_refund_query",
+                                "TRADE_NOT_EXIST", "查询退款的交易不存在")
+
+    def refund_document(self, r):
+        states = {"done": "REFUND_SUCCESS", "refused": "REFUND_FAIL"}
+        return t.alipay_refund_document(
+            r.payment.reference, r.payment.txn_id, r.number, r.payment.amount,
+            r.amount, states.get(r.state), r.done_at or time.time())
+
+
+class Stripe:
+    name = "stripe"
+
+    def event_id(self, what, thing):
+        return "evt_1" + t.scramble(what, thing)[:23]
+
+    def charge(self, p, attempt=0):
+        return "ch_3" + t.scramble("charge", p.txn_id, attempt)[:23]
+
+    def paid(self, p, n):
+        return t.stripe_paid(self.event_id("pay", p.txn_id), time.time(),
+                             p.txn_id, self.charge(p), p.reference, p.amount,
+                             p.currency, p.paid_at)
+
+    def told_otherwise(self, p, n):
+        return t.stripe_paid(self.event_id("lie", p.txn_id), time.time(),
+                             p.txn_id, self.charge(p), p.reference,
+                             p.amount + 10, p.currency, p.paid_at)
+
+    def failed(self, p, n, attempt=1):
+        return t.stripe_declined(
+            self.event_id(f"fail{attempt}", p.txn_id), time.time(), p.txn_id,
+            self.charge(p, attempt), p.reference, p.amount, p.currency,
+            p.created_at)
+
+    def closed(self, p, n):
+        return t.stripe_canceled(self.event_id("close", p.txn_id),
+                                 time.time(), p.txn_id, p.reference, p.amount,
+                                 p.currency, p.created_at)
+
+    def refund_object(self, r, status):
+        number = None if r.console else r.number
+        return t.stripe_refund_object(
+            self.refund_id(r), r.payment.txn_id, self.charge(r.payment),
+            number, r.amount, r.payment.currency, status,
+            r.done_at or time.time())
+
+    def refunded(self, r, n):
+        kind = "refund.updated" if r.back.outcome == "slow" \
+            else "refund.created"
+        return t.stripe_refund_event(self.event_id("refund", r.number), kind,
+                                     time.time(),
+                                     self.refund_object(r, "succeeded"))
+
+    def refund_refused(self, r, n):
+        return t.stripe_refund_event(self.event_id("refused", r.number),
+                                     "refund.failed", time.time(),
+                                     self.refund_object(r, "failed"))
+
+    refund_stuck = None
+
+    def doubles(self, p):
+        return [t.stripe_charge(self.event_id("charge", p.txn_id),
+                                "charge.succeeded", time.time(), p.txn_id,
+                                self.charge(p), p.reference, p.amount,
+                                p.currency)]
+
+    def refund_doubles(self, r):
+        return [t.stripe_charge(self.event_id("back", r.number),
+                                "charge.refunded", time.time(),
+                                r.payment.txn_id, self.charge(r.payment),
+                                r.payment.reference, r.payment.amount,
+                                r.payment.currency, refunded=r.so_far)]
+
+    def refund_id(self, r):
+        return "re_3" + t.scramble("refund", r.payment.txn_id, r.number)[:23]
+
+    refund_key = refund_id
+
+    def unknown_payment(self, number):
+        return t.stripe_missing("payment_intent")
+
+    def payment_document(self, p, state):
+        states = {"paid": "succeeded", "hidden": "processing",
+                  "new": "requires_payment_method", "closed": "canceled",
+                  "failed": "requires_payment_method"}
+        return t.stripe_intent(p.txn_id, p.reference, p.amount, p.currency,
+                               states[state], p.created_at,
+                               self.charge(p) if state == "paid" else None)
+
+    def close_document(self, p):
+        return self.payment_document(p, "closed")
+
+    def already_paid(self, p):
+        return t.stripe_cannot_cancel(self.payment_document(p, "paid"))
+
+    def unknown_refund(self, number):
+        return t.stripe_missing("refund")
+
+    def refund_document(self, r):
+        states = {"done": "succeeded", "pending": "pending",
+                  "refused": "failed"}
+        return self.refund_object(r, states[r.state])
+
+
+CHANNELS = {channel.name: channel for channel in (Wechat, Alipay, Stripe)}

@@ -1,0 +1,211 @@
+# Dump and restore, plain, custom and in parallel: equal rows, sequences that
+# go on, chains that verify, and nothing that happens a second time.
+# Scenario 62.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use PayorderTest;
+use Test::More;
+
+my $ORDERS = 20000;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+
+$node->init;
+# nothing here asks for durability
+$node->append_conf('postgresql.conf', <<'CONF');
+fsync = off
+log_statement = 'none'
+CONF
+$node->start;
+
+# ---- a database with everything in it
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', <<"SQL");
+CREATE EXTENSION payorder;
+SELECT payorder.add_gateway('g', 'generic', 'm', settings => '{"return_delay": "1 hour"}');
+SELECT payorder.add_gateway('p', 'generic', 'm2');
+SELECT payorder.define_task_kind('mail', max_attempts => 3);
+SELECT payorder.define_task_kind('query_payment', backoff_base => '7 seconds');
+INSERT INTO payorder.currencies (currency, exponent) VALUES ('XTS', 4);
+SELECT payorder.define_machine('short', '{"initial": "new", "states": {
+  "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}},
+          "after": {"{pay_within}": {"fire": "drop"}}},
+  "done": {"type": "final"}, "dropped": {"type": "final"}},
+  "parameters": {"pay_within": "1h"}}');
+SELECT payorder.define_machine('short', '{"initial": "new", "states": {
+  "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}},
+          "after": {"{pay_within}": {"fire": "drop"}}},
+  "done": {"type": "final"}, "dropped": {"type": "final"}},
+  "parameters": {"pay_within": "2h"}}');
+
+SELECT count(payorder.create_order('B' || n, 100 + n, 'CNY')) FROM generate_series(1, $ORDERS) AS n;
+SELECT count(payorder.ingest('g', 'b' || n, 'pay', 'B' || n, 100 + n, 'CNY', payload => json_build_object('n', n)))
+FROM generate_series(1, $ORDERS) AS n WHERE n % 2 = 0;
+
+-- attempts, surplus, late, mismatched, conflicting, parked and paused payments
+SELECT payorder.begin_payment('B' || n, 'g') FROM generate_series(1, 99, 2) AS n;
+SELECT payorder.ingest('g', 'x' || n, 'pay', 'B' || n, 5, 'CNY') FROM generate_series(2, 40, 2) AS n;
+SELECT payorder.fire('B' || n, 'cancel', 'buyer', request_id => 'r') FROM generate_series(101, 119, 2) AS n;
+SELECT payorder.ingest('g', 'l' || n, 'pay', 'B' || n, 100 + n, 'CNY') FROM generate_series(101, 111, 2) AS n;
+SELECT payorder.ingest('g', 'w' || n, 'pay', 'B' || n, 1, 'CNY') FROM generate_series(121, 131, 2) AS n;
+SELECT payorder.ingest('g', 'b2', 'pay', 'B2', 1, 'CNY');
+SELECT payorder.ingest('g', 'early' || n, 'pay', 'E' || n, 100, 'CNY') FROM generate_series(1, 5) AS n;
+SELECT payorder.create_order('S' || n, 10, 'XTS', 'short') FROM generate_series(1, 5) AS n;
+SELECT payorder.pause_gateway('p', 'me', 'maintenance');
+SELECT payorder.ingest('p', 'q1', 'pay', 'B133', 233, 'CNY');
+-- refunds: asked, succeeded, failed, made elsewhere, of everything
+SELECT payorder.request_refund('REFUND' || lpad(n::text, 4, '0'), 'B' || n, 3) FROM generate_series(50, 60, 2) AS n;
+SELECT payorder.ingest('g', 'rr1', 'refund', amount => 3, currency => 'CNY', payment_txn => 'b50', refund_no => 'REFUND0050');
+SELECT payorder.ingest('g', 'rr2', 'refund_failed', payment_txn => 'b52', refund_no => 'REFUND0052');
+SELECT payorder.ingest('g', 'rr3', 'refund', amount => 4, currency => 'CNY', payment_txn => 'b54', refund_no => 'FOREIGN');
+SELECT payorder.fire('B' || n, 'cancel', 'buyer') FROM generate_series(70, 80, 2) AS n;
+-- tasks: ready, leased, dead, done, cancelled, with keys
+SELECT payorder.enqueue('mail', 'B1', '{"n": 1}', dedup_key => 'k' || n) FROM generate_series(1, 6) AS n;
+SELECT count(payorder.fail(c.task, c.token, 'no such address', false)) FROM payorder.claim('{mail}', 2) AS c;
+SELECT payorder.complete(c.task, c.token, '{"ok": true}') FROM payorder.claim('{mail}', 1) AS c;
+SELECT payorder.cancel_task((SELECT max(task_id) FROM payorder.task_ready WHERE kind = 'mail'), 'me', 'not needed');
+SELECT count(*) FROM payorder.claim('{mail}', 1, '1 hour');
+SELECT payorder.sweep(1000);
+UPDATE payorder.orders SET attributes = '{"gift": true}' WHERE order_no = 'B3';
+UPDATE payorder.orders SET state = 'cancelled' WHERE order_no = 'B141';
+SQL
+well($node, 'shop', 'the source is well');
+
+# Every table with all that is in it; seeded rows too, so that one that came
+# twice is seen.  txid is of the cluster, not of the log.
+my $tables = $node->safe_psql('shop', <<'SQL');
+SELECT c.oid::regclass FROM pg_class AS c
+WHERE c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY 1
+SQL
+my @tables = split /\n/, $tables;
+cmp_ok(scalar(@tables), '>=', 20, 'the tables are found');
+
+sub contents
+{
+	my ($database) = @_;
+	my $query = join ' UNION ALL ', map {
+		"SELECT '$_', count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text) COLLATE \"C\")) FROM $_ AS t"
+	} @tables;
+	return $node->safe_psql($database, "$query ORDER BY 1");
+}
+
+# The sequences as they would go on.
+sub sequences
+{
+	my ($database) = @_;
+	return $node->safe_psql($database, <<'SQL');
+SELECT schemaname || '.' || sequencename, coalesce(last_value, start_value - 1)
+FROM pg_sequences WHERE schemaname = 'payorder' ORDER BY 1
+SQL
+}
+
+sub triggers
+{
+	my ($database) = @_;
+	return $node->safe_psql($database, <<'SQL');
+SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)
+FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'payorder'::regnamespace)
+ORDER BY 1, 2
+SQL
+}
+
+my $empty = $node->safe_psql('shop',
+	join ' UNION ALL ',
+	map { "SELECT '$_' WHERE NOT EXISTS (SELECT FROM $_)" } @tables);
+is($empty, '', 'and each has rows that could be lost');
+
+my $rows = contents('shop');
+my $numbers = sequences('shop');
+my $guards = triggers('shop');
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $events = $node->safe_psql('shop', 'SELECT count(*) FROM payorder.events');
+my $tasks = $node->safe_psql('shop', 'SELECT count(*) FROM payorder.tasks');
+
+my %dumps = (
+	plain => {
+		dump => [ 'pg_dump', '-Fp', '-f', "$dir/plain" ],
+		restore => [ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain", '-d' ] },
+	custom => {
+		dump => [ 'pg_dump', '-Fc', '-f', "$dir/custom" ],
+		restore => [ 'pg_restore', '-e', "$dir/custom", '-d' ] },
+	parallel => {
+		dump => [ 'pg_dump', '-Fd', '-j4', '-f', "$dir/parallel" ],
+		restore => [ 'pg_restore', '-j4', "$dir/parallel", '-d' ] });
+
+for my $kind (sort keys %dumps)
+{
+	my $copy = "copy_$kind";
+
+	$node->command_ok([ @{ $dumps{$kind}->{dump} }, 'shop' ],
+		"$kind: it is dumped");
+	$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
+	my ($out, $err) =
+	  run_command([ @{ $dumps{$kind}->{restore} }, $node->connstr($copy) ]);
+	is($err, '', '... and restored without a word');
+
+	is(contents($copy), $rows, '... with equal rows');
+	is(sequences($copy), $numbers, '... sequences that go on');
+	is(triggers($copy), $guards, '... and all triggers');
+	is( $node->safe_psql($copy, <<'SQL'), '', '... all events verify');
+SELECT o.order_no, v.broken_seq, v.problem
+FROM payorder.orders AS o, payorder.verify_events(o.order_no) AS v WHERE NOT v.ok
+SQL
+	well($node, $copy, '... the invariants hold');
+	is( $node->safe_psql($copy, <<'SQL'), '1|0', '... seeded rows are there once');
+SELECT (SELECT count(*) FROM payorder.machines WHERE name = 'order'),
+       (SELECT count(*) FROM payorder.task_kinds WHERE id >= 100 AND kind NOT IN ('mail', 'query_payment'))
+SQL
+	is( $node->safe_psql($copy, <<'SQL'), '100,101', '... users\' ids start at 100');
+SELECT string_agg(id::text, ',' ORDER BY id) FROM payorder.machines WHERE name = 'short'
+SQL
+
+	# ---- what was done is done
+	is( $node->safe_psql(
+			$copy, <<'SQL'), 'duplicate', '... a callback of before is a duplicate');
+SELECT DISTINCT a.verdict FROM generate_series(2, 20, 2) AS n,
+	payorder.ingest('g', 'b' || n, 'pay', 'B' || n, 100 + n, 'CNY') AS a
+SQL
+	is( $node->safe_psql($copy, <<'SQL'), "$events|$tasks", '... and nothing is done again');
+SELECT (SELECT count(*) FROM payorder.events), (SELECT count(*) FROM payorder.tasks)
+SQL
+
+	# ---- it is a database to work with
+	is( $node->safe_psql($copy, <<'SQL'), 'paid', '... a parked payment meets its order');
+SELECT state FROM payorder.create_order('E1', 100, 'CNY')
+SQL
+	is( $node->safe_psql($copy, <<'SQL'), 'applied|done', '... a new order of a user\'s machine is paid');
+SELECT a.verdict, a.state FROM payorder.create_order('N1', 10, 'XTS', 'short') AS o,
+	LATERAL (SELECT a.* FROM payorder.ingest('g', 'n1', 'pay', o.order_no, 10, 'XTS') AS a) AS a
+SQL
+	is( $node->safe_psql($copy, <<'SQL'), '3', '... the machine\'s next version has the next number');
+SELECT payorder.define_machine('short', '{"initial": "new", "states": {
+  "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}},
+          "after": {"{pay_within}": {"fire": "drop"}}},
+  "done": {"type": "final"}, "dropped": {"type": "final"}},
+  "parameters": {"pay_within": "3h"}}')
+SQL
+	is( $node->safe_psql($copy, <<'SQL'), '102', '... and the next id');
+SELECT max(id) FROM payorder.machines
+SQL
+	like($node->safe_psql($copy, "SELECT payorder.enqueue('mail')"),
+		qr/^\d+$/, '... a task is enqueued');
+	is(sql_state($node, $copy, 'DELETE FROM payorder.events'),
+		'42501', '... events can\'t be deleted');
+	is( sql_state($node, $copy,
+			"UPDATE payorder.orders SET paid_amount = 1 WHERE order_no = 'B1'"),
+		'42501', '... money can\'t be updated');
+	is( sql_state($node, $copy,
+			"UPDATE payorder.orders SET state = 'shipped' WHERE order_no = 'B1'"),
+		'PO001', '... an illegal transition is refused');
+	well($node, $copy, '... and the invariants hold afterwards');
+	# a dump of the copy shows that the config of the extension came along
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/again_$kind", $copy ],
+		'... the copy can be dumped');
+}
+$node->stop;
+
+done_testing();
