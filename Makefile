@@ -19,6 +19,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" payorde
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 SQL_PARTS = $(sort $(wildcard sql/parts/*.sql))
 DATA_built = sql/payorder--$(EXTVERSION).sql
+DOCS = $(wildcard doc/*.md)
 DATA = $(wildcard sql/payorder--*--*.sql)
 
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
