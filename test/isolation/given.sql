@@ -6,6 +6,8 @@
  *	given.open_order()	an order that waits for its payment
  *	given.paid_order()	one that is paid by the transaction PAID-<order>
  *	given.attempt()		an order with an open attempt
+ *	given.machine()		a machine of two states
+ *	given.refunded()	the answer of a worker whose refund went through
  *	given.outcome		all that is to be known at the end, one row each
  *
  * Nothing in the outcome is random or depends on the clock: numbers that the
@@ -49,6 +51,7 @@ BEGIN
     FOR sequence IN
         SELECT oid FROM pg_class
         WHERE relkind = 'S' AND relnamespace = 'payorder'::regnamespace
+          AND relname <> 'machine_ids'    -- sessions may know the last ones still
     LOOP
         PERFORM setval(sequence, (SELECT seqstart FROM pg_sequence WHERE seqrelid = sequence), false);
     END LOOP;
@@ -82,6 +85,18 @@ CREATE FUNCTION given.payment_no(order_no text, gateway text DEFAULT 'alpha') RE
     LANGUAGE sql STABLE
     RETURN (SELECT a.payment_no FROM payorder.attempts AS a
             WHERE a.order_no = payment_no.order_no AND a.gateway = payment_no.gateway);
+
+/* JSON, which a spec can't hold: its braces end a step. */
+CREATE FUNCTION given.machine(paid_state text, patience text) RETURNS json LANGUAGE sql IMMUTABLE
+    RETURN json_build_object('initial', 'new', 'states', json_build_object(
+        'new', json_build_object(
+            'on', json_build_object('pay', json_build_object('target', paid_state)),
+            'after', json_build_object(patience, json_build_object('alarm', 'unpaid'))),
+        paid_state, json_build_object('type', 'final')));
+
+CREATE FUNCTION given.refunded(gateway_refund_id text, amount bigint) RETURNS json LANGUAGE sql IMMUTABLE
+    RETURN json_build_object('messages', json_build_array(json_build_object(
+        'txn_id', gateway_refund_id, 'event', 'refund', 'amount', amount, 'currency', 'CNY')));
 
 CREATE FUNCTION given.roughly(instant timestamptz) RETURNS text LANGUAGE sql STABLE
     RETURN CASE WHEN instant = 'infinity' THEN 'never'

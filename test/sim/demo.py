@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 
 import psycopg
 
@@ -65,6 +66,7 @@ class Director:
         self.incarnations = {}
         self.crash = None
         self.fates = []
+        self.complaints = open(os.path.join(self.folder, "errors"), "ab")
 
     def make_config(self):
         slots, rows = iter(range(128)), iter(range(1, 32))
@@ -99,7 +101,7 @@ class Director:
             [sys.executable, os.path.join(HERE, program),
              os.path.join(self.folder, "config"), *map(str, args)],
             stdin=subprocess.DEVNULL,
-            stderr=open(os.path.join(self.folder, "errors"), "ab"))
+            stderr=self.complaints)
 
     def start_all(self):
         for name in GATEWAYS:
@@ -157,23 +159,20 @@ class Director:
         return rows is not None and rows[0][0] == 0
 
     def watch(self):
-        wanted = {}
-        for fate in self.fates:
-            wanted[fate.end] = wanted.get(fate.end, 0) + 1
-        final = ("completed", "expired", "cancelled", "refunded")
-        last_change, last_seen, quiet = time.monotonic(), None, 0
+        wanted = dict(Counter(fate.end for fate in self.fates))
+        quiet = 0
         while self.progress.seconds < PATIENCE:
             self.look_after()
             states = dict(self.ask(STATES) or ())
-            self.progress.show(sum(states.get(name, 0) for name in final),
-                               self.orders, self.verdicts(), states)
+            over = sum(min(states.get(state, 0), count)
+                       for state, count in wanted.items())
+            self.progress.show(over, self.orders, self.verdicts(), states)
             if self.crash is None and \
                     self.board.sum("created") >= self.orders / 2:
                 self.kill_server()
             quiet = quiet + 1 if self.over(states, wanted) else 0
             if quiet == 3:          # also what came of the last task
                 return True
-            seen = (states, self.board.sum("calls"))
             time.sleep(0.5)
         return False
 
@@ -181,7 +180,6 @@ class Director:
         return [(name, self.board.sum(name)) for name in VERDICTS]
 
     def kill_server(self):
-        begin = time.monotonic()
         self.crash = crash.kill_under_load(self.board)
         self.progress.say(
             f"{self.progress.seconds:4.0f} s  kill -9 of postmaster "

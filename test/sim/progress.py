@@ -1,11 +1,12 @@
 """Shows how the demo goes: a bar, counts by verdict and by state.
 
-In a terminal the three lines are drawn over again; elsewhere one line is
-written every few seconds.
+In a terminal the lines are drawn over again; elsewhere one line is written
+every few seconds.
 """
 
 import shutil
 import sys
+import textwrap
 import time
 
 WIDTH = 30
@@ -16,15 +17,16 @@ STATES = ("pending", "closing", "cancelling", "paid", "to_ship", "shipped",
 
 
 def counts(pairs):
-    return "  ".join(f"{name} {n:,}" for name, n in pairs if n)
+    # a name and its number stay on one line
+    return "  ".join(f"{name}\xa0{n:,}" for name, n in pairs if n)
 
 
 class Progress:
     def __init__(self):
         self.terminal = sys.stdout.isatty()
         self.begin = time.monotonic()
-        self.last = -SPARSE
-        self.drawn = False
+        self.last = 0
+        self.drawn = 0          # lines, to be drawn over
 
     @property
     def seconds(self):
@@ -32,10 +34,13 @@ class Progress:
 
     def say(self, text):
         """A line that stays."""
-        if self.drawn:
-            sys.stdout.write("\x1b[3F\x1b[J")
-            self.drawn = False
+        self.wipe()
         print(text, flush=True)
+
+    def wipe(self):
+        if self.drawn:
+            sys.stdout.write(f"\x1b[{self.drawn}F\x1b[J")
+            self.drawn = 0
 
     def show(self, done, total, verdicts, states):
         part = done / total if total else 1
@@ -45,15 +50,17 @@ class Progress:
             if self.seconds - self.last < SPARSE:
                 return
             self.last = self.seconds
-            print(f"{head} | {counts(verdicts)} | {states}", flush=True)
+            line = f"{head} | {counts(verdicts)} | {states}"
+            print(line.replace("\xa0", " "), flush=True)
             return
         full = int(part * WIDTH)
-        lines = (f"[{'#' * full}{'.' * (WIDTH - full)}] {head}",
-                 "  verdicts: " + counts(verdicts), "  states:   " + states)
         width = shutil.get_terminal_size().columns - 1
-        if self.drawn:
-            sys.stdout.write("\x1b[3F")
-        for line in lines:
-            sys.stdout.write("\r" + line[:width] + "\x1b[K\n")
+        lines = [f"[{'#' * full}{'.' * (WIDTH - full)}] {head}"[:width]]
+        for name, text in (("verdicts", counts(verdicts)), ("states", states)):
+            lines += textwrap.wrap(f"{name + ':':10}{text}", width,
+                                   initial_indent="  ",
+                                   subsequent_indent=" " * 12)
+        self.wipe()
+        sys.stdout.write("\n".join(lines).replace("\xa0", " ") + "\n")
         sys.stdout.flush()
-        self.drawn = True
+        self.drawn = len(lines)

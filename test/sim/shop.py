@@ -58,9 +58,13 @@ SELECT state FROM payorder.request_refund(%s, %s, amount => %s,
                                           reason => 'returned goods',
                                           actor => 'support')
 """
-STATES = "SELECT order_no, state FROM payorder.orders WHERE order_no = ANY (%s)"
-REFUND_STATES = """
-SELECT refund_no, state FROM payorder.refunds WHERE refund_no = ANY (%s)
+ARRIVED = """
+SELECT order_no FROM payorder.orders
+WHERE order_no = ANY (%s) AND state = ANY (%s)
+"""
+REFUNDS_ARRIVED = """
+SELECT refund_no FROM payorder.refunds
+WHERE refund_no = ANY (%s) AND state = ANY (%s)
 """
 SHIPPED = ("shipped", "completed", "refunded")
 SHIP_BATCH = 10
@@ -105,8 +109,8 @@ class Shop:
         self.lock = threading.Lock()
         self.acked = set()
         self.until_acked = {}
-        self.until_state = {}       # order_no: (states, play)
-        self.until_refund = {}      # refund_no: (state, play)
+        self.until_state = {}       # states: {order_no: play}
+        self.until_refund = {}      # states: {refund_no: play}
         self.delayed = []           # heap of (when, n, play)
         self.number = itertools.count()
         self.to_ship = []
@@ -202,23 +206,24 @@ class Shop:
         """Looks at the orders and refunds that scripts wait for."""
         while not self.board.stopped:
             time.sleep(PAUSE)
-            self.look(link, STATES, self.until_state)
-            self.look(link, REFUND_STATES, self.until_refund)
+            self.look(link, ARRIVED, self.until_state)
+            self.look(link, REFUNDS_ARRIVED, self.until_refund)
             with self.lock:
                 while self.delayed and self.delayed[0][0] < time.monotonic():
                     self.ready.put(heapq.heappop(self.delayed)[2])
 
     def look(self, link, sql, waiting):
+        """Wakes what has come to a state that its script waits for."""
         with self.lock:
-            names = list(waiting)
-        for at in range(0, len(names), 1000):
-            for name, state in link.insist(sql, (names[at:at + 1000],)):
-                with self.lock:
-                    wanted, play = waiting.get(name, ((), None))
-                    if state not in wanted:
-                        continue
-                    del waiting[name]
-                self.resume(play)
+            groups = [(states, list(plays)) for states, plays
+                      in waiting.items()]
+        for states, names in groups:
+            for at in range(0, len(names), 1000):
+                for name, in link.insist(sql, (names[at:at + 1000],
+                                               list(states))):
+                    with self.lock:
+                        play = waiting[states].pop(name)
+                    self.resume(play)
 
     def pack(self, link):
         """Ships what is to be shipped, some at a time."""
@@ -260,13 +265,15 @@ class Shop:
 
     def wait_state(self, play, step, clerk):
         with self.lock:
-            self.until_state[play.fate.order_no] = (step.states, play)
+            group = self.until_state.setdefault(step.states, {})
+            group[play.fate.order_no] = play
         return False
 
     def wait_refund(self, play, step, clerk):
         number = play.fate.refunds[step.n].number
         with self.lock:
-            self.until_refund[number] = ((step.state,), play)
+            group = self.until_refund.setdefault((step.state,), {})
+            group[number] = play
         return False
 
     def ship(self, play, step, clerk):

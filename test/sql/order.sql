@@ -516,6 +516,28 @@ SELECT pg_temp.history('expired');
 SELECT pg_temp.wrong();
 ROLLBACK;
 
+-- an effect that raises takes all of the transition with it, whoever asked for
+-- it (law 1); a callback is kept for later (20, 86)
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.order_in('paid'), pg_temp.order_in('pending');
+CREATE FUNCTION pg_temp.no_timers() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no timers today''; END';
+CREATE TRIGGER zzz BEFORE INSERT ON payorder.timers FOR EACH ROW WHEN (NEW.kind = 'state') EXECUTE FUNCTION pg_temp.no_timers();
+SELECT pg_temp.error_of($$SELECT payorder.fire('paid', 'cancel')$$);
+SELECT pg_temp.error_of($$SELECT payorder.try_fire('paid', 'cancel')$$);
+SELECT pg_temp.error_of($$UPDATE payorder.orders SET state = 'refunding' WHERE order_no = 'paid'$$);
+SELECT pg_temp.pay('t1', 'pending');
+SELECT order_no, state, version, paid_amount FROM payorder.orders ORDER BY 1;
+SELECT pg_temp.history('paid');
+SELECT pg_temp.history('pending');
+SELECT * FROM pg_temp.tasks();
+SELECT disposition, kept, review FROM payorder.payments WHERE txn_id = 't1';
+SELECT pg_temp.wrong();
+DROP TRIGGER zzz ON payorder.timers;
+SELECT pg_temp.pay('t1', 'pending');
+SELECT pg_temp.wrong();
+ROLLBACK;
+
 -- what a savepoint undoes is undone: row, event, timers, tasks (24)
 BEGIN;
 SELECT pg_temp.empty();

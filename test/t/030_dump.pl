@@ -75,7 +75,10 @@ SQL
 well($node, 'shop', 'the source is well');
 
 # Every table with all that is in it; seeded rows too, so that one that came
-# twice is seen.  txid is of the cluster, not of the log.
+# twice is seen, but not when they were installed.
+my %seeded = (
+	'payorder.machines' => 't.id < 100',
+	'payorder.gateways' => 't.builtin');
 my $tables = $node->safe_psql('shop', <<'SQL');
 SELECT c.oid::regclass FROM pg_class AS c
 WHERE c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -88,7 +91,11 @@ sub contents
 {
 	my ($database) = @_;
 	my $query = join ' UNION ALL ', map {
-		"SELECT '$_', count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text) COLLATE \"C\")) FROM $_ AS t"
+		my $row = $seeded{$_}
+		  ? "CASE WHEN $seeded{$_} THEN (to_jsonb(t) - 'created_at')::text ELSE t::text END"
+		  : 't::text';
+
+		"SELECT '$_', count(*), md5(string_agg(md5($row), '' ORDER BY md5($row) COLLATE \"C\")) FROM $_ AS t"
 	} @tables;
 	return $node->safe_psql($database, "$query ORDER BY 1");
 }
@@ -150,10 +157,7 @@ for my $kind (sort keys %dumps)
 	is(contents($copy), $rows, '... with equal rows');
 	is(sequences($copy), $numbers, '... sequences that go on');
 	is(triggers($copy), $guards, '... and all triggers');
-	is( $node->safe_psql($copy, <<'SQL'), '', '... all events verify');
-SELECT o.order_no, v.broken_seq, v.problem
-FROM payorder.orders AS o, payorder.verify_events(o.order_no) AS v WHERE NOT v.ok
-SQL
+	# this reads and verifies every order's events
 	well($node, $copy, '... the invariants hold');
 	is( $node->safe_psql($copy, <<'SQL'), '1|0', '... seeded rows are there once');
 SELECT (SELECT count(*) FROM payorder.machines WHERE name = 'order'),

@@ -1,0 +1,187 @@
+-- The roles of create_roles(): each can do what its list says and nothing
+-- else, no role writes a table, and whoever has no role has nothing.  65, 75.
+BEGIN;
+SELECT no_plan();
+
+SELECT bag_eq('SELECT payorder.create_roles()', $$
+    VALUES ('payorder_admin'), ('payorder_app'), ('payorder_gateway'), ('payorder_ingest'),
+           ('payorder_monitor'), ('payorder_support'), ('payorder_worker')$$,
+    'create_roles() makes the roles');
+SELECT is_empty('SELECT payorder.create_roles()', 'and once only');
+SELECT is_empty($$
+    SELECT rolname FROM pg_roles
+    WHERE rolname ~ '^payorder_' AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb
+                                      OR rolreplication OR rolbypassrls)$$,
+    'none can log in or has an attribute');
+CREATE ROLE payorder_test_nobody;
+
+CREATE TEMP TABLE roles (role text);
+INSERT INTO roles VALUES ('app'), ('gateway'), ('ingest'), ('worker'), ('support'), ('admin'), ('monitor'),
+                         ('test_nobody');
+
+-- ---- what each may call, and a call that gets as far as a clean refusal
+CREATE TEMP TABLE rights (routine text, allowed text, call text);
+INSERT INTO rights VALUES
+    ('add_gateway', 'admin', $$payorder.add_gateway('G!', 'generic', 'm')$$),
+    ('allowed_events', 'app support', $$payorder.allowed_events('no such')$$),
+    ('alter_gateway', 'admin', $$payorder.alter_gateway('nowhere', '{}')$$),
+    ('begin_payment', 'app', $$payorder.begin_payment('no such', 'g')$$),
+    ('can_transition', 'app support', $$payorder.can_transition('order', 'pending', 'paid')$$),
+    ('cancel_task', 'admin support', $$payorder.cancel_task(-1, 'me', 'why')$$),
+    ('check_invariants', 'admin monitor', $$payorder.check_invariants()$$),
+    ('claim', 'worker', $$payorder.claim()$$),
+    ('complete', 'worker', $$payorder.complete(-1, 1)$$),
+    ('create_order', 'app', $$payorder.create_order('P' || clock_timestamp(), 1, 'CNY')$$),
+    ('create_roles', '', $$payorder.create_roles()$$),
+    ('define_machine', 'admin', $$payorder.define_machine('m', '{}')$$),
+    ('define_task_kind', 'admin', $$payorder.define_task_kind('kind_a', max_attempts => 0)$$),
+    ('enqueue', 'app', $$payorder.enqueue('no_such_kind')$$),
+    ('fail', 'worker', $$payorder.fail(-1, 1, 'error')$$),
+    ('fire', 'app', $$payorder.fire('no such', 'cancel')$$),
+    ('heartbeat', 'worker', $$payorder.heartbeat(-1, 1)$$),
+    ('ingest', 'ingest', $$payorder.ingest('nowhere', 't', 'pay')$$),
+    ('machine_diagram', 'admin app support', $$payorder.machine_diagram('order')$$),
+    ('next_due', 'monitor worker', $$payorder.next_due()$$),
+    ('order_columns_changed', '', NULL),
+    ('order_state_changed', '', NULL),
+    ('pause_gateway', 'admin', $$payorder.pause_gateway('nowhere', 'me', 'why')$$),
+    ('refuse_change', '', NULL),
+    ('request_refund', 'app', $$payorder.request_refund('REFUND0001', 'no such')$$),
+    ('resume_gateway', 'admin', $$payorder.resume_gateway('nowhere', 'me', 'why')$$),
+    ('retry_dead', 'admin support', $$payorder.retry_dead(-1, 'me', 'why')$$),
+    ('retry_order', 'admin support', $$payorder.retry_order('no such', 'me', 'why')$$),
+    ('run_sweeps', 'worker', NULL),
+    ('schedule', 'admin', $$payorder.schedule()$$),
+    ('sides_of_machines', 'admin monitor', $$payorder.sides_of_machines()$$),
+    ('start_worker', 'admin', NULL),
+    ('stop_worker', 'admin', $$payorder.stop_worker()$$),
+    ('sweep', 'worker', $$payorder.sweep()$$),
+    ('try_fire', 'app', $$payorder.try_fire('no such', 'cancel')$$),
+    ('unschedule', 'admin', $$payorder.unschedule()$$),
+    ('verify_events', 'admin support', $$payorder.verify_events('no such')$$);
+
+SELECT bag_eq($$
+    SELECT p.proname::text COLLATE "C" FROM pg_proc AS p WHERE p.pronamespace = 'payorder'::regnamespace$$,
+    'SELECT routine COLLATE "C" FROM rights', 'each routine has its row here');
+
+SELECT bag_eq($$
+    SELECT format('%s may call %s', r.role, p.proname) COLLATE "C"
+    FROM roles AS r JOIN pg_proc AS p ON p.pronamespace = 'payorder'::regnamespace
+    WHERE has_function_privilege('payorder_' || r.role, p.oid, 'EXECUTE')$$, $$
+    SELECT format('%s may call %s', a.role, g.routine) COLLATE "C"
+    FROM rights AS g, string_to_table(nullif(g.allowed, ''), ' ') AS a (role)$$,
+    'the roles have the rights of the list');
+
+-- What a call as a role ends with; what it did is undone.
+CREATE FUNCTION pg_temp.outcome(role text, statement text) RETURNS text
+    LANGUAGE plpgsql AS $$
+BEGIN
+    BEGIN
+        EXECUTE format('SET LOCAL ROLE %I', 'payorder_' || role);
+        EXECUTE statement;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'ZZ000';
+    EXCEPTION
+        WHEN insufficient_privilege THEN
+            RETURN CASE WHEN SQLERRM ~ '^permission denied for ' THEN 'denied' ELSE 'PO or 22' END;
+        WHEN SQLSTATE 'ZZ000' THEN RETURN 'done';
+        WHEN OTHERS THEN
+            RETURN CASE WHEN SQLSTATE ~ '^(PO|22)' OR SQLSTATE = '55000' THEN 'clean error'
+                        ELSE SQLSTATE || ' ' || SQLERRM END;
+    END;
+END
+$$;
+
+SELECT CASE WHEN r.role = ANY (string_to_array(g.allowed, ' '))
+       THEN ok(o.outcome IN ('done', 'clean error'), format('%s calls %s: %s', r.role, g.routine, o.outcome))
+       ELSE is(o.outcome, 'denied', format('%s can''t call %s', r.role, g.routine)) END
+FROM rights AS g CROSS JOIN roles AS r,
+    LATERAL (SELECT pg_temp.outcome(r.role, 'SELECT count(*) FROM ' || g.call) AS outcome) AS o
+WHERE g.call IS NOT NULL;
+SELECT is(pg_temp.outcome(r.role, 'CALL payorder.run_sweeps()'),
+          CASE r.role WHEN 'worker' THEN '2D000 invalid transaction termination' ELSE 'denied' END,
+          format('%s and run_sweeps, which must not be in a transaction', r.role))
+FROM roles AS r;
+
+-- ---- relations: who may read, and that nobody may do more
+CREATE TEMP TABLE readable (relation text, allowed text);
+INSERT INTO readable VALUES
+    ('attempts', 'support'), ('attention', 'admin monitor support'), ('currencies', 'admin'),
+    ('events', 'support'), ('gateways', 'admin'), ('machines', 'admin support'),
+    ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
+    ('payments', 'support'), ('refunds', 'support'), ('state_timers', 'admin support'),
+    ('states', 'admin support'), ('task_kinds', 'admin'), ('transitions', 'admin support');
+
+SELECT bag_eq($$
+    SELECT format('%s may read %s', r.role, c.relname) COLLATE "C"
+    FROM roles AS r JOIN pg_class AS c ON c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    WHERE has_any_column_privilege('payorder_' || r.role, c.oid, 'SELECT')$$, $$
+    SELECT format('%s may read %s', a.role, g.relation) COLLATE "C"
+    FROM readable AS g, string_to_table(g.allowed, ' ') AS a (role)$$,
+    'the roles read what the list says');
+SELECT is_empty($$
+    SELECT r.role, c.oid::regclass
+    FROM roles AS r JOIN pg_class AS c ON c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+    WHERE has_table_privilege('payorder_' || r.role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+       OR has_any_column_privilege('payorder_' || r.role, c.oid, 'INSERT, UPDATE, REFERENCES')$$,
+    'no role writes a table');
+SELECT is_empty($$
+    SELECT r.role, c.oid::regclass
+    FROM roles AS r JOIN pg_class AS c ON c.relnamespace = 'payorder'::regnamespace
+    WHERE CASE c.relkind WHEN 'S' THEN
+              has_sequence_privilege('payorder_' || r.role, c.oid, 'USAGE, SELECT, UPDATE') END$$,
+    'no role uses a sequence');
+SELECT is_empty($$
+    SELECT role FROM roles WHERE has_schema_privilege('payorder_' || role, 'payorder', 'CREATE')$$,
+    'no role makes anything in the schema');
+
+-- and it is so when tried
+SELECT is(pg_temp.outcome(r.role, format(w.statement, t.relation)), 'denied',
+          format('%s: ' || w.statement, r.role, t.relation))
+FROM roles AS r,
+    (VALUES ('orders'), ('events'), ('events_07'), ('payments'), ('gateways'), ('timers'), ('tasks')) AS t (relation),
+    (VALUES ('DELETE FROM payorder.%s'), ('TRUNCATE payorder.%s'),
+            ('INSERT INTO payorder.%s DEFAULT VALUES')) AS w (statement);
+SELECT is(pg_temp.outcome(r.role, u.statement), 'denied', r.role || ': ' || u.statement)
+FROM roles AS r,
+    (VALUES ($$UPDATE payorder.orders SET state = 'paid'$$),
+            ($$UPDATE payorder.orders SET attributes = '{}'$$),
+            ($$UPDATE payorder.payments SET kept = 0$$),
+            ($$SELECT nextval('payorder.event_ids')$$),
+            ($$SELECT FROM payorder.installation$$),
+            ($$SELECT FROM payorder.callbacks$$),
+            ($$SELECT FROM payorder.tasks$$),
+            ($$CREATE TABLE payorder.mine ()$$)) AS u (statement);
+
+-- ---- a role that may do one thing can't do another through it
+SELECT payorder.add_gateway('g', 'generic', 'm');
+SELECT payorder.create_order('P1', 100, 'CNY');
+
+SET LOCAL ROLE payorder_app;
+-- pgTAP is not in that role's path
+SELECT set_config('payorder_test.a', (payorder.create_order('P2', 100, 'CNY')).state, true);
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), 'pending', 'app creates an order');
+SELECT is((SELECT actor FROM payorder.events WHERE order_no = 'P2'), session_user::text,
+          'its event names the session''s user');
+
+SET LOCAL ROLE payorder_ingest;
+SELECT set_config('payorder_test.a', (payorder.ingest('g', 't1', 'pay', 'P2', 100, 'CNY')).verdict, true);
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), 'applied', 'ingest pays it');
+
+-- sources that a caller can't claim, money edges for no role (75)
+SELECT is(pg_temp.outcome('ingest', format($$SELECT payorder.ingest('g', 't2', 'pay', 'P1', 100, 'CNY', source => %L)$$, s)),
+          'PO or 22', 'ingest can''t say it is ' || s)
+FROM unnest('{bill,operator}'::text[]) AS s;
+SELECT is((SELECT (payorder.try_fire('P1', e)).sqlstate), 'PO016', 'fire can''t take ' || e)
+FROM unnest('{pay,reopen,close_confirmed,refunded}'::text[]) AS e;
+SELECT is(pg_temp.outcome('app', format($$SELECT payorder.fire('P1', %L)$$, e)),
+          'clean error', 'neither can app take ' || e)
+FROM unnest('{pay,reopen,close_confirmed,refunded}'::text[]) AS e;
+-- a kernel's kind of task is for the kernel
+SELECT is(pg_temp.outcome('app', format($$SELECT payorder.enqueue(%L, 'P1')$$, k.kind)),
+          'PO or 22', 'app can''t enqueue ' || k.kind)
+FROM payorder.task_kinds AS k;
+
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,225 @@
+-- Functions, operators, types and temporary tables planted before the real
+-- ones in the caller's search_path are never used (66).  What is planted is a
+-- double of every function and operator of pg_catalog; each raises.
+\set hostile 'planted, pg_temp, pg_catalog, public'
+\set calm 'pg_catalog, public, pg_temp'
+SELECT no_plan();
+
+DROP ROLE IF EXISTS payorder_test_caller;
+CREATE ROLE payorder_test_caller;
+CREATE SCHEMA planted;
+GRANT USAGE ON SCHEMA planted TO PUBLIC;
+
+DO $plant$
+DECLARE
+    f record;
+    planted integer := 0;
+BEGIN
+    FOR f IN
+        SELECT p.proname, p.oid::regprocedure AS name, oidvectortypes(p.proargtypes) AS arguments,
+               (CASE WHEN p.proretset THEN 'SETOF ' ELSE '' END) || format_type(p.prorettype, NULL) AS result
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind IN ('f', 'a', 'w')
+          AND NOT EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) AS a (t)
+                          JOIN pg_type AS t ON t.oid = a.t
+                          WHERE t.typtype = 'p' AND t.typname !~ '^any(element|array|nonarray)$')
+          AND (SELECT count(*) FROM pg_proc AS d WHERE d.proname = p.proname) < 50
+    LOOP
+        BEGIN
+            EXECUTE format($f$CREATE FUNCTION planted.%I(%s) RETURNS %s LANGUAGE plpgsql AS
+                           'BEGIN RAISE ''planted function was called: %s''; END'$f$,
+                           f.proname, f.arguments, f.result, f.name);
+            planted := planted + 1;
+        EXCEPTION WHEN OTHERS THEN
+            NULL;
+        END;
+    END LOOP;
+    FOR f IN
+        SELECT o.oid::regoperator AS name, o.oprname, o.oid AS id, o.oprleft::regtype AS left_type,
+               o.oprright::regtype AS right_type, o.oprresult::regtype AS result
+        FROM pg_operator AS o
+        WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprleft <> 0
+          AND NOT EXISTS (SELECT FROM pg_type AS t
+                          WHERE t.oid IN (o.oprleft, o.oprright, o.oprresult) AND t.typtype = 'p'
+                            AND t.typname !~ '^any(element|array|nonarray)$')
+    LOOP
+        BEGIN
+            EXECUTE format($f$CREATE FUNCTION planted.%I(%s, %s) RETURNS %s LANGUAGE plpgsql AS
+                           'BEGIN RAISE ''planted operator was called: %s''; END'$f$,
+                           'operator_' || f.id, f.left_type, f.right_type, f.result, f.name);
+            EXECUTE format('CREATE OPERATOR planted.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = planted.%I)',
+                           f.oprname, f.left_type, f.right_type, 'operator_' || f.id);
+            planted := planted + 1;
+        EXCEPTION WHEN OTHERS THEN
+            NULL;
+        END;
+    END LOOP;
+    IF planted < 2000 THEN
+        RAISE 'only % functions and operators were planted', planted;
+    END IF;
+END
+$plant$;
+
+-- types, too; a value of one raises
+CREATE FUNCTION planted.raise() RETURNS boolean LANGUAGE plpgsql AS
+    'BEGIN RAISE ''planted type was used''; END';
+CREATE DOMAIN planted.text AS pg_catalog.text CHECK (planted.raise());
+CREATE DOMAIN planted.json AS pg_catalog.json CHECK (planted.raise());
+CREATE DOMAIN planted.jsonb AS pg_catalog.jsonb CHECK (planted.raise());
+CREATE DOMAIN planted.timestamptz AS pg_catalog.timestamptz CHECK (planted.raise());
+CREATE DOMAIN planted.bytea AS pg_catalog.bytea CHECK (planted.raise());
+CREATE DOMAIN planted.xid8 AS pg_catalog.xid8 CHECK (planted.raise());
+
+-- and temporary tables with the names of the real ones and of catalogs
+DO $plant$
+DECLARE
+    t text;
+BEGIN
+    FOR t IN SELECT c.relname FROM pg_class AS c
+             WHERE c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'c')
+             UNION SELECT unnest('{pg_extension,pg_locks,pg_database,pg_roles,pg_class,pg_proc}'::name[])
+    LOOP
+        EXECUTE format('CREATE TEMP TABLE %I (planted integer)', t);
+        EXECUTE format('GRANT ALL ON %I TO PUBLIC', t);
+    END LOOP;
+END
+$plant$;
+
+-- ---- they do raise
+SET search_path = :calm;
+CREATE FUNCTION public.control(statement text) RETURNS text LANGUAGE plpgsql
+    SET search_path = planted, pg_temp, pg_catalog, public AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'done';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLERRM;
+END
+$$;
+SELECT matches(public.control(s), '^planted (function|operator|type)', 'planted: ' || s)
+FROM unnest(ARRAY['SELECT 1 = 1', 'SELECT now()', $$SELECT 'a' || 'b'::varchar$$, $$SELECT '1'::jsonb$$,
+                  $$SELECT nextval('payorder.task_ids'::regclass)$$,
+                  $$SELECT '{"a": 1}'::pg_catalog.json ->> 'a'$$, 'SELECT sum(1::bigint)']) AS s;
+SELECT is(public.control('SELECT order_no FROM orders'), 'column "order_no" does not exist',
+          'the planted tables come first, too');
+
+-- ---- the extension is made under such a path
+DROP EXTENSION payorder;
+CREATE SCHEMA payorder;
+SELECT throws_ok('CREATE EXTENSION payorder', '42P06', NULL, 'a schema that is there already is not adopted');
+DROP SCHEMA payorder;
+SET search_path = :hostile;
+CREATE EXTENSION payorder;
+SET search_path = :calm;
+SELECT pass('CREATE EXTENSION under a hostile search_path');
+SELECT is_empty($$
+    SELECT d.classid::regclass, d.objid, d.refobjid
+    FROM pg_depend AS d
+    WHERE d.refclassid = 'pg_proc'::regclass
+      AND d.refobjid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'planted'::regnamespace)
+      AND NOT EXISTS (SELECT FROM pg_operator AS o WHERE d.classid = 'pg_operator'::regclass AND o.oid = d.objid)
+      AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid
+                      AND c.contypid <> 0)$$,
+    'nothing of it depends on what was planted');
+
+GRANT USAGE ON SCHEMA payorder TO payorder_test_caller;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA payorder TO payorder_test_caller;
+GRANT SELECT ON ALL TABLES IN SCHEMA payorder TO payorder_test_caller;
+
+-- ---- every call, under the hostile path, by a role that has only its rights
+SET SESSION AUTHORIZATION payorder_test_caller;
+SET search_path = :hostile;
+
+SELECT payorder.add_gateway('g', 'generic', 'm', settings => '{"return_delay": "1 microsecond"}') \g /dev/null
+SELECT payorder.alter_gateway('g', '{"auto_return_per_hour": 5, "pay_id_pattern": "^[a-z0-9]+$"}') \g /dev/null
+SELECT payorder.pause_gateway('g', 'me', 'why') \g /dev/null
+SELECT verdict AS paused FROM payorder.ingest('g', 't0', 'pay', 'O0', 100, 'CNY') \gset
+SELECT payorder.resume_gateway('g', 'me', 'why') \g /dev/null
+SELECT payorder.define_machine('short', '{"initial": "new", "states": {
+    "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}}, "after": {"1h": {"fire": "drop"}}},
+    "done": {"type": "final"}, "dropped": {"type": "final"}}}') AS machine \gset
+SELECT payorder.machine_diagram('short') \g /dev/null
+SELECT payorder.can_transition('order', 'pending', 'paid') AS can \gset
+SELECT payorder.define_task_kind('mail', backoff_list => '{1 s,2 s}') \g /dev/null
+SELECT state AS created FROM payorder.create_order('O0', 100, 'CNY', attributes => '{"a": 1}') \gset
+SELECT state AS short FROM payorder.create_order('O1', 7, 'JPY', 'short', pay_within => '10 minutes') \gset
+SELECT payment_no FROM payorder.begin_payment('O1', 'g') \gset
+SELECT verdict AS first FROM payorder.ingest('g', 't1', 'pay', :'payment_no', 7, 'JPY', payload => '{"x": 1.50}') \gset
+SELECT verdict AS again FROM payorder.ingest('g', 't1', 'pay', :'payment_no', 7, 'JPY') \gset
+SELECT verdict AS conflict FROM payorder.ingest('g', 't1', 'pay', :'payment_no', 8, 'JPY') \gset
+SELECT verdict AS excess FROM payorder.ingest('g', 't2', 'pay', 'O1', 7, 'JPY') \gset
+SELECT verdict AS parked FROM payorder.ingest('g', 't3', 'pay', 'O3', 100, 'CNY') \gset
+SELECT state AS parked_paid FROM payorder.create_order('O3', 100, 'CNY') \gset
+SELECT state AS refund FROM payorder.request_refund('REFUND0001', 'O3', 40) \gset
+SELECT task, token FROM payorder.claim('{refund}') \gset
+SELECT payorder.heartbeat(:task, :token) \g /dev/null
+SELECT verdict AS refunded FROM payorder.complete(:task, :token, '{"messages": [{"txn_id": "r1", "event": "refund",
+    "amount": 40, "currency": "CNY", "refund_no": "REFUND0001", "payment_txn": "t3"}]}') \gset
+SELECT payorder.enqueue('mail', 'O3', '{"a": 1}', dedup_key => 'k') AS mail \gset
+SELECT task, token FROM payorder.claim('{mail}') \gset
+SELECT payorder.fail(:task, :token, 'no', false) AS failed \gset
+SELECT payorder.retry_dead(:mail, 'me', 'why') \g /dev/null
+SELECT payorder.cancel_task(:mail, 'me', 'why') \g /dev/null
+SELECT payorder.allowed_events('O3') \g /dev/null
+SELECT state AS fired FROM payorder.fire('O3', 'cancel', 'me', 'why', '{"p": 1}', request_id => 'r') \gset
+SELECT changed, sqlstate FROM payorder.try_fire('O1', 'pay') \gset
+SELECT payorder.retry_order('O0', 'me', 'why') \g /dev/null
+SELECT tasks AS swept FROM payorder.sweep(100, pg_catalog.clock_timestamp()) \gset
+SELECT payorder.next_due() \g /dev/null
+CALL payorder.run_sweeps(10, '1 second');
+SELECT ok AS verified FROM payorder.verify_events('O3') \gset
+SELECT pg_catalog.count(*) AS broken FROM payorder.check_invariants() \gset
+SELECT payorder.sides_of_machines() \g /dev/null
+SELECT payment_status FROM payorder.order_overview WHERE order_no OPERATOR(pg_catalog.=) 'O3'::pg_catalog.text \gset
+SELECT pg_catalog.count(*) AS attention FROM payorder.attention \gset
+SELECT pg_catalog.count(*) AS balance FROM payorder.money_balance \gset
+SELECT payorder.stop_worker() AS stopped \gset
+SELECT payorder.unschedule() AS unscheduled \gset
+
+SET search_path = :calm;
+RESET SESSION AUTHORIZATION;
+
+SELECT is(:'paused'::text, 'deferred', 'a paused gateway''s message waits');
+SELECT is(:'created'::text, 'paid', '... and meets its order');
+SELECT is(:machine, 1, 'a machine is defined');
+SELECT is(:'can'::text, 't', 'and asked');
+SELECT is(:'short'::text, 'new', 'an order of it is created');
+SELECT is(:'first'::text, 'applied', 'its payment is applied');
+SELECT is(:'again'::text, 'duplicate', 'once');
+SELECT is(:'conflict'::text, 'conflict', 'another amount is a conflict');
+SELECT is(:'excess'::text, 'excess', 'another payment is excess');
+SELECT is(:'parked'::text, 'parked', 'an unknown order''s is parked');
+SELECT is(:'parked_paid'::text, 'paid', 'until it comes');
+SELECT is(:'refund'::text, 'asked', 'a refund is asked');
+SELECT is(:'refunded'::text, 'applied', 'and answered');
+SELECT is(:'failed'::text, 'dead', 'a task dies');
+SELECT is(:'fired'::text, 'refunding', 'an order is cancelled');
+SELECT is(:'sqlstate'::text, 'PO016', 'a money edge is refused');
+SELECT is(:swept, 1, 'a sweep does the kernel''s task');
+SELECT is(:'verified'::text, 't', 'events verify');
+SELECT is(:broken, 0, 'the invariants hold');
+SELECT is(:'payment_status'::text, 'part_refunded', 'the view shows it');
+SELECT cmp_ok(:attention, '>', 0, 'a person sees what waits');
+SELECT cmp_ok(:balance, '>', 0, 'the balance is there');
+SELECT is((SELECT count(*) FROM payorder.refunds WHERE order_no = 'O3'), 2::bigint, 'the rest is refunded');
+
+-- ---- triggers on orders, under the path of whoever updates
+SET search_path = :hostile;
+UPDATE payorder.orders SET attributes = '{"b": 2}'::pg_catalog.jsonb
+WHERE order_no OPERATOR(pg_catalog.=) 'O1'::pg_catalog.text;
+SELECT payorder.create_order('O4', 1, 'CNY') \g /dev/null
+UPDATE payorder.orders SET state = 'cancelled' WHERE order_no OPERATOR(pg_catalog.=) 'O4'::pg_catalog.text;
+SELECT payorder.create_roles() \g /dev/null
+SET search_path = :calm;
+SELECT is((SELECT event FROM payorder.events WHERE order_no = 'O4' ORDER BY seq DESC LIMIT 1), 'cancel',
+          'a direct UPDATE takes its edge');
+SELECT matches(public.control($$UPDATE payorder.orders SET state = 'shipped'$$), '^(?!planted)',
+               'an illegal one is refused by the real trigger');
+SELECT is_empty('SELECT * FROM payorder.check_invariants()', 'the invariants hold');
+
+DROP OWNED BY payorder_app, payorder_gateway, payorder_ingest, payorder_worker, payorder_support,
+    payorder_admin, payorder_monitor, payorder_test_caller;
+DROP ROLE payorder_app, payorder_gateway, payorder_ingest, payorder_worker, payorder_support,
+    payorder_admin, payorder_monitor, payorder_test_caller;
+
+SELECT * FROM finish();
