@@ -291,7 +291,7 @@ static TimestampTz
 expiry(const Order *order, FunctionCallInfo fcinfo)
 {
 	TimestampTz expires_at = PG_ARGISNULL(3) ? order->pay_by :
-		PG_GETARG_TIMESTAMPTZ(3);
+		Max(PG_GETARG_TIMESTAMPTZ(3), NO_TIME + 1);
 
 	if (expires_at != NO_TIME && order->pay_by != NO_TIME &&
 		expires_at > order->pay_by)

@@ -42,8 +42,8 @@ guarded(void (*step) (Decision *), Decision *d)
 }
 
 /* Locks a stored key's row; false if it doesn't wait any more. */
-static bool
-lock_key(Decision *d)
+bool
+payorder_lock_key(Decision *d)
 {
 	Waiting		key = {0};
 	Callback   *callback;
@@ -51,7 +51,9 @@ lock_key(Decision *d)
 	key.gateway = d->message.gateway;
 	key.txn_id = d->message.txn_id;
 	key.event = payorder_event_name(d->message.event);
+	d->at_key = true;
 	callback = payorder_callback_lock(&key);
+	d->at_key = false;
 	d->gone = callback == NULL || callback->verdict == NULL ||
 		(strcmp(callback->verdict, "parked") != 0 &&
 		 strcmp(callback->verdict, "deferred") != 0);
@@ -78,10 +80,11 @@ static void
 reset(Decision *d)
 {
 	d->order = NULL;
-	d->verdict = d->detail = d->moved = NULL;
+	d->verdict = d->detail = d->reason = d->moved = NULL;
 	d->return_cause = d->alarm_cause = d->error = NULL;
 	d->edge = NULL;
 	d->gone = false;
+	d->keep_payment = false;
 }
 
 /* Lines 9 to 40. */
@@ -93,19 +96,21 @@ decide(Decision *d)
 	if (payorder_decide_address(d))
 	{
 		if (d->stored)
-			lock_key(d);
+			payorder_lock_key(d);
 		return;
 	}
 	if (d->order_no != NULL)
 		d->order = payorder_order_required(payorder_order_lock(d->order_no),
 										   d->order_no);
-	if (d->stored && !lock_key(d))
+	if (d->stored && !payorder_lock_key(d))
 		return;
 	if (d->order != NULL && !d->draining)
 	{
 		if (!payorder_drain_older(d))
 			return;
 		d->order = payorder_order_lock(d->order_no);
+		if (d->stored && !payorder_lock_key(d))
+			return;
 	}
 	payorder_resolve(d);
 	if (payorder_decide_address(d))
@@ -165,8 +170,55 @@ note(Decision *d)
 		event.txn_id = about.txn_id;
 		event.cause = cause;
 		event.at = payorder_now();
-		payorder_event_append_payment(event.at, &event);
+		payorder_event_append_payment(d->payment != NULL ?
+									  d->payment->received_at : event.at,
+									  &event);
 	}
+}
+
+/*
+ * The money of a pay message that waits, or that no order can be told for,
+ * lies in review; with the order, once it is known.
+ */
+void
+payorder_keep_payment(Decision *d)
+{
+	const Message *m = &d->message;
+	Payment    *payment;
+
+	if (m->event != EVENT_PAY)
+		return;
+	payment = payorder_payment_lock(m->gateway, m->txn_id);
+	if (payment == NULL)
+	{
+		payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
+									   m->currency);
+		payment->occurred_at = m->occurred_at;
+	}
+	payorder_restate(d, payment);
+	if (payment->order_no == NULL)
+		payment->order_no = d->order_no;
+	if (d->attempt != NULL && !d->names_differ)
+		payment->payment_no = d->attempt->payment_no;
+	d->payment = payment;
+	d->moved = payorder_payment_save(payment, NULL);
+}
+
+static bool
+same_or_null(const char *left, const char *right)
+{
+	return left == right ||
+		(left != NULL && right != NULL && strcmp(left, right) == 0);
+}
+
+/* Whether a callback that waits goes on waiting for the same. */
+static bool
+is_as_before(const Decision *d)
+{
+	return d->before != NULL && waits(d) &&
+		strcmp(d->verdict, d->before->verdict) == 0 &&
+		same_or_null(d->detail, d->before->detail) &&
+		same_or_null(d->order_no, d->before->order_no);
 }
 
 /*
@@ -176,8 +228,10 @@ note(Decision *d)
 void
 payorder_finish(Decision *d)
 {
-	if (d->gone)
+	if (d->gone || is_as_before(d))
 		return;
+	if (d->keep_payment)
+		payorder_keep_payment(d);
 	if (waits(d))
 		payorder_waiting_write(d);
 	else if (d->stored)
@@ -209,12 +263,14 @@ payorder_decide_and_finish(Decision *d)
 	decide(d);
 	payorder_finish(d);
 	if (!d->gone && strcmp(d->verdict, "parked") == 0 &&
-		strcmp(d->detail, "order") == 0 && d->message.reference != NULL)
+		d->order_no == NULL && d->message.reference != NULL &&
+		(d->message.event & REFUND_EVENTS) == 0)
 	{
 		payorder_meet_order(d);
 		if (d->order_no != NULL)
 		{
 			d->stored = true;
+			d->before = NULL;
 			decide(d);
 			payorder_finish(d);
 		}
@@ -270,10 +326,9 @@ static void
 take_key_and_defer(Decision *d)
 {
 	const char *error = d->error;
-	const Message *m = &d->message;
 
 	d->at_key = true;
-	d->gone = !d->stored && !payorder_callback_insert(m);
+	d->gone = !payorder_callback_insert(&d->message);
 	d->at_key = false;
 	if (d->gone)
 		return;
@@ -282,22 +337,17 @@ take_key_and_defer(Decision *d)
 	payorder_resolve(d);
 	payorder_decide(d, "deferred", d->defer);
 	d->next_at = payorder_now();
-	if (m->event == EVENT_PAY && d->payment == NULL)
-	{
-		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
-										  m->currency);
-		d->payment->occurred_at = m->occurred_at;
-		d->payment->order_no = d->names_differ ? NULL : d->order_no;
-		if (d->attempt != NULL && !d->names_differ)
-			d->payment->payment_no = d->attempt->payment_no;
-		d->moved = payorder_payment_save(d->payment, NULL);
-	}
+	if (d->names_differ)
+		d->order_no = NULL;
+	payorder_keep_payment(d);
 	payorder_waiting_write(d);
 	payorder_callback_record(d);
+	note(d);
 }
 
-static Answer *
-undecided(void)
+/* The key is somebody else's: no acknowledgement, the gateway sends again. */
+Answer *
+payorder_undecided(void)
 {
 	Answer	   *answer = palloc0(sizeof(Answer));
 
@@ -342,7 +392,7 @@ first_sight(Decision *d)
 	}
 	if (error != NULL && d->at_key &&
 		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-		return undecided();
+		return payorder_undecided();
 	if (error != NULL)
 		ReThrowError(error);
 	return d->gone ? NULL : payorder_answer(d);
@@ -373,7 +423,12 @@ same_order(const Message *m, const Callback *stored)
 	const char *ours;
 	const char *theirs = stored->order_no;
 
-	if (same(m->reference, stored->message.reference))
+	if (m->reference == NULL ||
+		(stored->message.reference == NULL && theirs == NULL) ||
+		(stored->message.reference != NULL &&
+		 strcmp(m->reference, stored->message.reference) == 0))
+		return true;
+	if (stored->message.reference == NULL && (m->event & REFUND_EVENTS) != 0)
 		return true;
 	ours = order_of_reference(m->reference);
 	if (theirs == NULL)
@@ -408,7 +463,6 @@ keep_conflict(Decision *d)
 {
 	const Message *m = &d->message;
 	ReviewRequest review = {0};
-	Order	   *order;
 
 	if (!payorder_callback_conflict(m, "fact"))
 		return;
@@ -420,8 +474,9 @@ keep_conflict(Decision *d)
 	review.amount = m->has_amount ? &m->amount : NULL;
 	review.currency = m->currency;
 	payorder_task_review(&review);
-	order = d->order_no == NULL ? NULL : payorder_order_lock(d->order_no);
-	d->order = order;
+	/* Evidence doesn't wait for the order; the event then stands beside it. */
+	d->order = d->order_no == NULL ? NULL :
+		payorder_order_skip_locked(d->order_no);
 	d->payment = NULL;
 	d->edge = NULL;
 	note(d);
@@ -430,18 +485,23 @@ keep_conflict(Decision *d)
 static void
 fill_in(Decision *d)
 {
-	Cause		cause = {0};
-	About		about = {d->message.gateway, d->message.txn_id};
-	Order	   *order = d->order_no == NULL ? NULL :
-		payorder_order_lock(d->order_no);
-
 	payorder_callback_refill(&d->message);
-	if (order == NULL)
-		return;
-	cause.actor = psprintf("gateway:%s", d->message.gateway);
-	cause.source = d->message.source;
-	cause.reason = "facts filled in";
-	payorder_order_event(order, "callback", &about, &cause);
+	d->order = d->order_no == NULL ? NULL : payorder_order_lock(d->order_no);
+	payorder_decide(d, "duplicate", "filled_in");
+	note(d);
+	d->order = NULL;
+}
+
+/* Whether what an invalid message left of its money can become this one's. */
+static bool
+can_restate(const Message *m)
+{
+	Payment    *payment = payorder_payment_lock(m->gateway, m->txn_id);
+
+	return m->event != EVENT_PAY || payment == NULL ||
+		(payment->amount == m->amount &&
+		 strcmp(payment->currency, m->currency) == 0) ||
+		(payment->pots.review == payment->amount && payment->order_no == NULL);
 }
 
 /* Line 5b: the key was taken by a message that was not well-formed. */
@@ -450,8 +510,15 @@ replace_invalid(Decision *d)
 {
 	Callback   *earlier = payorder_callback_find(&d->message);
 
+	if (!can_restate(&d->message))
+	{
+		payorder_decide(d, "conflict", "fact");
+		keep_conflict(d);
+		return;
+	}
 	payorder_callback_conflict(&earlier->message, "invalid");
-	payorder_callback_refill(&d->message);
+	payorder_callback_restate(&d->message);
+	d->restate = true;
 	payorder_decide_and_finish(d);
 	payorder_end_reviews(d);
 }
@@ -461,7 +528,7 @@ in_doubt_or_raise(ErrorData *error)
 {
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);
-	return undecided();
+	return payorder_undecided();
 }
 
 static Answer *
@@ -475,7 +542,7 @@ seen_again(Decision *d, const Callback *stored)
 
 	/* A trigger that this very decision fires has called ingest again. */
 	if (stored->verdict == NULL)
-		return undecided();
+		return payorder_undecided();
 	waiting = strcmp(stored->verdict, "parked") == 0 ||
 		strcmp(stored->verdict, "deferred") == 0;
 	was_invalid = strcmp(stored->verdict, "mismatch") == 0 &&

@@ -60,7 +60,6 @@ extern void payorder_answer_values(const Answer *answer, Datum *values,
 								   bool *nulls);
 extern bool payorder_message_event(const char *name, MessageEvent *event);
 extern Answer *payorder_callback_ingest(const Message *message);
-extern int	payorder_callback_drain_order(const char *order_no);
 extern bool payorder_callback_drain_timer(const char *order_no);
 extern int	payorder_callback_drain_due(TimestampTz at, int most, bool *more);
 extern void payorder_callback_meet(const char *order_no);

@@ -35,6 +35,7 @@ typedef struct Waiting
 	const char *payment_txn;
 	const char *refund_no;
 	TimestampTz arrived_at;
+	TimestampTz next_at;
 	int			tries;
 	bool		alarmed;
 } Waiting;
@@ -44,7 +45,10 @@ typedef struct Decision
 	Message		message;
 	Gateway    *gateway;
 	bool		stored;			/* its key row was there: parked or deferred */
+	const Callback *before;		/* that row, as it was */
+	bool		restate;		/* a better message than the stored one */
 	bool		draining;		/* in its turn, so older ones don't matter */
+	bool		in_sweep;		/* the worker tries it, which counts */
 	bool		at_key;			/* still waiting for the key */
 	bool		gave_up;		/* its order may be just being created */
 	bool		gone;			/* another transaction decided it meanwhile */
@@ -62,8 +66,10 @@ typedef struct Decision
 	/* the result */
 	const char *verdict;
 	const char *detail;
+	const char *reason;			/* why it waits, if the detail doesn't say */
 	const char *moved;			/* json of the pots' moves */
 	const Edge *edge;			/* to be taken with the verdict's event */
+	bool		keep_payment;	/* its money waits in review */
 	const char *return_cause;	/* return what is owed, with this cause */
 	const char *alarm_cause;	/* a person must look at the payment */
 	const char *error;
@@ -83,8 +89,11 @@ typedef struct Line
 } Line;
 
 /* callback.c */
+extern bool payorder_lock_key(Decision *decision);
 extern void payorder_decide_and_finish(Decision *decision);
+extern void payorder_keep_payment(Decision *decision);
 extern void payorder_finish(Decision *decision);
+extern Answer *payorder_undecided(void);
 extern Answer *payorder_answer(const Decision *decision);
 
 /* callback_drain.c */
@@ -102,6 +111,7 @@ extern void payorder_decide_locked(Decision *decision);
 extern void payorder_decide(Decision *decision, const char *verdict,
 							const char *detail);
 extern void payorder_resolve(Decision *decision);
+extern void payorder_restate(Decision *decision, Payment *payment);
 extern bool payorder_always(Decision *decision);
 extern bool payorder_no_refund(Decision *decision);
 extern void payorder_stale(Decision *decision);
@@ -115,13 +125,17 @@ extern const Line payorder_refund_lines[];
 extern const char *payorder_event_name(MessageEvent event);
 extern Callback *payorder_callback_find(const Message *message);
 extern Callback *payorder_callback_lock(const Waiting *waiting);
+extern bool payorder_callback_skip_locked(const Waiting *waiting);
 extern bool payorder_callback_insert(const Message *message);
 extern void payorder_callback_refill(const Message *message);
+extern void payorder_callback_restate(const Message *message);
 extern void payorder_callback_record(Decision *decision);
 extern bool payorder_callback_conflict(const Message *message,
 									   const char *detail);
 extern void payorder_waiting_write(const Decision *decision);
 extern void payorder_waiting_delete(const Message *message);
+extern void payorder_waiting_behind(const Waiting *waiting,
+									TimestampTz next_at);
 extern void payorder_waiting_later(const Waiting *waiting, TimestampTz next_at,
 								   int tries, bool alarmed);
 extern Waiting *payorder_waiting_of_order(const char *order_no,

@@ -14,8 +14,7 @@
 
 #include <math.h>
 
-#include "funcapi.h"
-#include "miscadmin.h"
+#include "access/xact.h"
 #include "utils/builtins.h"
 
 #include "callback_decision.h"
@@ -27,8 +26,26 @@
 #define MOST_DRAINED	100
 #define MOST_TRIES		3
 
+static Statement any_draining = {
+	.sql = "SELECT 1 FROM payorder.gateways WHERE draining AND NOT paused"
+	" LIMIT 1",
+	.arguments = ""
+};
+static Statement end_pause = {
+	.sql = "UPDATE payorder.callbacks_waiting AS w SET next_at = $1"
+	" FROM (SELECT p.gateway, p.txn_id, p.event"
+	" FROM payorder.callbacks_waiting AS p"
+	" WHERE p.next_at = 'infinity' AND p.reason = 'paused'"
+	" AND p.gateway IN (SELECT g.gateway FROM payorder.gateways AS g"
+	" WHERE g.draining AND NOT g.paused)"
+	" ORDER BY p.arrival LIMIT $2 FOR UPDATE OF p SKIP LOCKED) AS k"
+	" WHERE w.gateway = k.gateway AND w.txn_id = k.txn_id"
+	" AND w.event = k.event",
+	.arguments = "zi"
+};
 static Statement end_draining = {
-	.sql = "UPDATE payorder.gateways AS g SET draining = false WHERE g.draining"
+	.sql = "UPDATE payorder.gateways AS g SET draining = false"
+	" WHERE g.draining AND NOT g.paused"
 	" AND NOT EXISTS (SELECT FROM payorder.callbacks_waiting AS w"
 	" WHERE w.gateway = g.gateway AND w.reason = 'paused')",
 	.arguments = ""
@@ -49,36 +66,54 @@ review_key(const Message *m, const char *order_no, const char *cause)
 	payorder_task_review(&review);
 }
 
-/* It raised: keeps the error, and the time of the next try. */
+static void
+write_deferred(void *decision)
+{
+	Decision   *d = decision;
+
+	/* Whoever had the lock may have decided it. */
+	if (!payorder_lock_key(d))
+		return;
+	if (!d->names_differ)
+		payorder_keep_payment(d);
+	payorder_waiting_write(d);
+	payorder_callback_record(d);
+	if (d->tries >= MOST_TRIES)
+		review_key(&d->message, d->order_no, "deferred_error");
+}
+
+/*
+ * It raised: keeps the error, and the time of the next try.  Where its key is
+ * somebody else's just now, that one decides it, and nothing is written.
+ */
 static void
 defer_again(Decision *d, const ErrorData *error)
 {
 	bool		locked = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 
+	d->gone = locked && d->at_key;
 	d->verdict = "deferred";
 	d->detail = locked ? "locked" : "error";
 	d->error = error->message;
-	if (!locked && d->draining)
+	if (!locked && d->in_sweep)
 		d->tries++;
-	d->next_at = payorder_now() + USECS_PER_SEC * (1 + 5 * d->tries);
-	if (d->tries >= MOST_TRIES)
-	{
-		d->next_at = DT_NOEND;
-		review_key(&d->message, d->order_no, "deferred_error");
-	}
+	d->next_at = d->tries >= MOST_TRIES ? DT_NOEND :
+		payorder_now() + USECS_PER_SEC * (1 + 5 * d->tries);
 	d->order = NULL;
-	payorder_waiting_write(d);
-	payorder_callback_record(d);
+	if (!d->gone)
+		d->gone = payorder_isolated(write_deferred, d) != NULL;
 }
 
 static Decision *
-decision_of(const Callback *callback, int tries)
+decision_of(const Callback *callback, int tries, bool in_sweep)
 {
 	Decision   *d = palloc0(sizeof(Decision));
 
 	d->message = callback->message;
 	d->stored = true;
+	d->before = callback;
 	d->draining = true;
+	d->in_sweep = in_sweep;
 	d->tries = tries;
 	d->gateway = payorder_gateway(d->message.gateway, d->message.txn_id,
 								  d->message.currency);
@@ -110,7 +145,7 @@ decide_again(void *decision)
 
 /* Decides one that waits; what came of it, with gone set if it waited no more. */
 static Decision *
-drain_one(const Waiting *waiting)
+drain_one(const Waiting *waiting, bool in_sweep)
 {
 	Message		key = {0};
 	Callback   *callback;
@@ -122,17 +157,19 @@ drain_one(const Waiting *waiting)
 	payorder_message_event(waiting->event, &key.event);
 	callback = payorder_callback_find(&key);
 	d = decision_of(callback, strcmp(waiting->reason, "error") == 0 ?
-					waiting->tries : 0);
+					waiting->tries : 0, in_sweep);
 	error = payorder_isolated(decide_again, d);
 	if (error != NULL)
 		defer_again(d, error);
 	return d;
 }
 
+/* Deferred, and nothing else may be applied before it: not paused, not set aside. */
 static bool
-still_deferred(const Decision *d)
+blocks(const Decision *d)
 {
-	return !d->gone && strcmp(d->verdict, "deferred") == 0;
+	return !d->gone && strcmp(d->verdict, "deferred") == 0 &&
+		strcmp(d->detail, "paused") != 0 && d->next_at != DT_NOEND;
 }
 
 /* Line 7: a message again that waits; decides it now. */
@@ -140,7 +177,8 @@ Answer *
 payorder_redecide(const Callback *callback)
 {
 	Decision   *d = decision_of(callback,
-									payorder_waiting_tries(&callback->message));
+									payorder_waiting_tries(&callback->message),
+									false);
 	ErrorData  *error;
 	Callback   *now;
 
@@ -148,6 +186,8 @@ payorder_redecide(const Callback *callback)
 	error = payorder_guarded(decide_again, d);
 	if (error != NULL)
 		defer_again(d, error);
+	if (error != NULL && d->gone)
+		return payorder_undecided();
 	if (d->gone)
 	{
 		now = payorder_callback_find(&callback->message);
@@ -157,6 +197,14 @@ payorder_redecide(const Callback *callback)
 		d->order = NULL;
 	}
 	return payorder_answer(d);
+}
+
+/* In a sweep nobody is waited for: it comes again. */
+static TimestampTz
+patience(bool in_sweep)
+{
+	return in_sweep ? GetCurrentTimestamp() :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), payorder_lock_wait);
 }
 
 /*
@@ -172,28 +220,23 @@ payorder_drain_older(Decision *d)
 	const char *own = payorder_event_name(d->message.event);
 	bool		behind = count > MOST_DRAINED;
 
+	/* One that this transaction's snapshot can't see must not be overtaken. */
+	if (IsolationUsesXactSnapshot())
+		payorder_meet("callbacks_waiting_order", d->order_no,
+					  patience(true));
 	for (int i = 0; i < count && !behind; i++)
 	{
 		if (strcmp(older[i].txn_id, d->message.txn_id) == 0 &&
 			strcmp(older[i].gateway, d->message.gateway) == 0 &&
 			strcmp(older[i].event, own) == 0)
 			continue;
-		behind = still_deferred(drain_one(&older[i]));
+		behind = blocks(drain_one(&older[i], false));
 	}
 	if (!behind)
 		return true;
 	payorder_decide(d, "deferred", "behind");
 	d->next_at = payorder_now();
-	if (d->message.event == EVENT_PAY && d->payment == NULL)
-	{
-		d->payment = payorder_payment_new(d->message.gateway,
-										  d->message.txn_id,
-										  d->message.amount,
-										  d->message.currency);
-		d->payment->occurred_at = d->message.occurred_at;
-		d->payment->order_no = d->order_no;
-		d->moved = payorder_payment_save(d->payment, NULL);
-	}
+	d->keep_payment = true;
 	return false;
 }
 
@@ -208,15 +251,9 @@ payorder_drain_related(Decision *d)
 		return;
 	waiting = payorder_waiting_for(d->payment, d->refund, &count);
 	for (int i = 0; i < count; i++)
-		drain_one(&waiting[i]);
-}
-
-/* In a sweep nobody is waited for: it comes again. */
-static TimestampTz
-patience(bool in_sweep)
-{
-	return in_sweep ? GetCurrentTimestamp() :
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), payorder_lock_wait);
+		drain_one(&waiting[i], d->in_sweep);
+	if (count > 0)
+		d->order = NULL;
 }
 
 /*
@@ -244,70 +281,76 @@ payorder_meet_order(Decision *d)
 	}
 }
 
-static int
-drain_list(Waiting *waiting, int count)
+/* Those behind one that can't be applied yet wait as long as it does. */
+static void
+queue_behind(const Waiting *waiting, int count, TimestampTz next_at)
 {
-	int			applied = 0;
-
 	for (int i = 0; i < count; i++)
 	{
-		Decision   *d = drain_one(&waiting[i]);
-
-		if (!d->gone && strcmp(d->verdict, "parked") != 0 &&
-			strcmp(d->verdict, "deferred") != 0)
-			applied++;
+		if (strcmp(waiting[i].verdict, "deferred") == 0 &&
+			strcmp(waiting[i].reason, "error") != 0)
+			payorder_waiting_behind(&waiting[i], next_at);
 	}
-	return applied;
 }
 
 /*
- * Applies what waits for an order, in the order of draining; how many took
- * effect.  Raises 55P03 if the order's lock was not had in time.
+ * Applies what waits for an order that is locked, in the order of draining.
+ * One that raises, or whose next try is not due yet, lets nobody overtake.
  */
-int
-payorder_callback_drain_order(const char *order_no)
+static void
+drain_locked(const char *order_no, bool in_sweep)
 {
 	int			count;
-	Waiting    *waiting;
+	Waiting    *waiting = payorder_waiting_of_order(order_no, false,
+													MOST_DRAINED, &count);
 
-	if (payorder_order_lock(order_no) == NULL)
-		return 0;
-	waiting = payorder_waiting_of_order(order_no, false, MOST_DRAINED, &count);
 	if (count == MOST_DRAINED)
 		payorder_timer_arm_drain(payorder_now(), order_no);
-	return drain_list(waiting, count);
+	for (int i = 0; i < count; i++)
+	{
+		bool		is_error = strcmp(waiting[i].reason, "error") == 0;
+		Decision   *d = NULL;
+
+		if (is_error && waiting[i].next_at == DT_NOEND)
+			continue;
+		if (!is_error || waiting[i].next_at <= payorder_now())
+			d = drain_one(&waiting[i], in_sweep);
+		if (d == NULL || blocks(d))
+		{
+			queue_behind(&waiting[i + 1], count - i - 1,
+						 d == NULL ? waiting[i].next_at : d->next_at);
+			return;
+		}
+	}
 }
 
-/* Whether nobody is left who is just inserting something for the order. */
-static bool
-drain_and_meet(const char *order_no, bool in_sweep)
-{
-	Meeting		meeting = payorder_meet("callbacks_waiting_reference",
-										order_no, patience(in_sweep));
-
-	if (meeting.there || in_sweep)
-		payorder_callback_drain_order(order_no);
-	return !meeting.gave_up;
-}
-
-/* A new order meets the callbacks that came before it. */
+/* A new order, which is locked, meets the callbacks that came before it. */
 void
 payorder_callback_meet(const char *order_no)
 {
-	if (!drain_and_meet(order_no, false))
+	Meeting		meeting = payorder_meet("callbacks_waiting_reference",
+										order_no, patience(false));
+
+	if (meeting.there)
+		drain_locked(order_no, false);
+	if (meeting.gave_up)
 		payorder_timer_arm_drain(payorder_now(), order_no);
 }
 
 /* ---- for sweep() ---- */
 
 /*
- * A drain timer is due.  False if a callback for the order is just being
- * inserted, so that the timer must stay.
+ * A drain timer of a locked order is due.  False if a callback for the order
+ * is just being inserted, so that the timer must stay.
  */
 bool
 payorder_callback_drain_timer(const char *order_no)
 {
-	return drain_and_meet(order_no, true);
+	Meeting		meeting = payorder_meet("callbacks_waiting_reference",
+										order_no, patience(true));
+
+	drain_locked(order_no, true);
+	return !meeting.gave_up;
 }
 
 /* When to look again at one that is still parked; alarms are raised on time. */
@@ -339,28 +382,54 @@ reschedule(const Waiting *waiting, const Decision *d)
 	payorder_waiting_later(waiting, next, tries, now >= alert);
 }
 
-static void
-drain_due_order(void *decision)
+/* One row of the waiting list that is due. */
+typedef struct Due
 {
-	payorder_callback_drain_order(((Decision *) decision)->order_no);
+	const Waiting *waiting;
+	bool		left;			/* somebody else holds its order or key */
+} Due;
+
+static const char *
+order_of(const Waiting *waiting)
+{
+	Decision	d = {0};
+
+	if (waiting->order_no != NULL)
+		return waiting->order_no;
+	d.message.gateway = waiting->gateway;
+	d.message.txn_id = waiting->txn_id;
+	payorder_message_event(waiting->event, &d.message.event);
+	d.message.reference = waiting->reference;
+	d.message.payment_txn = waiting->payment_txn;
+	d.message.refund_no = waiting->refund_no;
+	payorder_resolve(&d);
+	return d.order_no;
 }
 
-/* Drains the order of a waiting row, or that row if it has none. */
+/*
+ * Drains the order of a waiting row, or decides that row if it has none.  A
+ * sweep waits for nobody: order, then key, are taken if they are free.
+ */
 static void
-drain_due(const Waiting *waiting)
+drain_due(void *argument)
 {
-	Decision	whole = {0};
+	Due		   *due = argument;
+	const Waiting *waiting = due->waiting;
+	const char *order_no = order_of(waiting);
 	Decision   *d;
 
-	if (waiting->order_no != NULL && strcmp(waiting->verdict, "deferred") == 0)
+	due->left = true;
+	if (order_no != NULL && payorder_order_skip_locked(order_no) == NULL)
+		return;
+	if (!payorder_callback_skip_locked(waiting))
+		return;
+	due->left = false;
+	if (order_no != NULL && strcmp(waiting->verdict, "deferred") == 0)
 	{
-		whole.order_no = waiting->order_no;
-		if (payorder_isolated(drain_due_order, &whole) != NULL)
-			payorder_waiting_later(waiting, payorder_now() + USECS_PER_SEC,
-								   waiting->tries, waiting->alarmed);
+		drain_locked(order_no, true);
 		return;
 	}
-	d = drain_one(waiting);
+	d = drain_one(waiting, true);
 	if (!d->gone && strcmp(d->verdict, "parked") == 0)
 		reschedule(waiting, d);
 }
@@ -373,14 +442,23 @@ int
 payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 {
 	int			count;
-	Waiting    *waiting = payorder_waiting_due(at, most, &count);
+	int			handled = 0;
+	Waiting    *waiting;
 
-	*more = count == most;
+	if (payorder_query(&any_draining)->count > 0)
+		payorder_execute(&end_pause, at, most);
+	waiting = payorder_waiting_due(at, most, &count);
 	for (int i = 0; i < count; i++)
-		drain_due(&waiting[i]);
-	if (count > 0)
+	{
+		Due			due = {&waiting[i], false};
+
+		if (payorder_isolated(drain_due, &due) == NULL && !due.left)
+			handled++;
+	}
+	*more = count == most && handled > 0;
+	if (payorder_query(&any_draining)->count > 0)
 		payorder_execute(&end_draining);
-	return count;
+	return handled;
 }
 
 static bool

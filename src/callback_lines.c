@@ -86,6 +86,28 @@ resolve_refund(Decision *d)
 		d->payment = payorder_payment_find(m->gateway, m->payment_txn);
 }
 
+/* The payment of a pay message, or the one that an attempt's end is about. */
+static void
+resolve_payment(Decision *d)
+{
+	const Message *m = &d->message;
+	Payment    *named = m->payment_txn == NULL ? NULL :
+		payorder_payment_find(m->gateway, m->payment_txn);
+	Refund	   *refund = m->refund_no == NULL ? NULL :
+		payorder_refund_find(m->refund_no);
+
+	d->payment = payorder_payment_find(m->gateway, m->txn_id);
+	if (named != NULL)
+		names_order(d, named->order_no);
+	if (refund != NULL && strcmp(refund->gateway, m->gateway) == 0)
+		names_order(d, refund->order_no);
+	if (d->payment == NULL && m->event != EVENT_PAY)
+		d->payment = named;
+	if (d->payment != NULL && d->payment->payment_no != NULL &&
+		m->reference == NULL)
+		d->attempt = payorder_attempt_find(d->payment->payment_no);
+}
+
 static void
 resolve_reference(Decision *d)
 {
@@ -116,13 +138,23 @@ payorder_resolve(Decision *d)
 	if (d->message.event & REFUND_EVENTS)
 		resolve_refund(d);
 	else
-		d->payment = payorder_payment_find(d->message.gateway,
-										   d->message.txn_id);
+		resolve_payment(d);
 	if (d->payment != NULL)
 		names_order(d, d->payment->order_no);
 	if (d->refund != NULL)
 		names_order(d, d->refund->order_no);
 	resolve_reference(d);
+}
+
+/* Takes amount and currency of a payment in review from a better message. */
+void
+payorder_restate(Decision *d, Payment *payment)
+{
+	if (!d->restate || payment->is_new)
+		return;
+	payment->amount = d->message.amount;
+	payment->currency = d->message.currency;
+	payment->pots.review = d->message.amount;
 }
 
 /* The payment of a pay message: the row that is there, or one to be. */
@@ -139,6 +171,7 @@ own_payment(Decision *d)
 	}
 	if (d->attempt != NULL && !d->names_differ)
 		d->payment->payment_no = d->attempt->payment_no;
+	payorder_restate(d, d->payment);
 	return d->payment;
 }
 
@@ -148,25 +181,17 @@ save_payment(Decision *d)
 	d->moved = payorder_payment_save(d->payment, d->order);
 }
 
-/* Money that waits lies in review, with the order if it is known. */
-static void
-keep_waiting_payment(Decision *d)
-{
-	if (d->message.event != EVENT_PAY)
-		return;
-	own_payment(d);
-	if (d->payment->order_no == NULL)
-		d->payment->order_no = d->order_no;
-	save_payment(d);
-}
-
+/*
+ * What is decided before the order is locked writes nothing yet: the frame
+ * locks the key and writes the payment then.
+ */
 static void
 wait_for(Decision *d, const char *verdict, const char *reason,
 		 TimestampTz next_at)
 {
 	payorder_decide(d, verdict, reason);
 	d->next_at = next_at;
-	keep_waiting_payment(d);
+	d->keep_payment = true;
 }
 
 static TimestampTz
@@ -186,11 +211,9 @@ conflict_order(Decision *d)
 {
 	payorder_decide(d, "conflict", "order");
 	d->order_no = NULL;
-	if (d->message.event != EVENT_PAY)
-		return;
-	own_payment(d);
-	save_payment(d);
-	d->alarm_cause = "conflict";
+	d->keep_payment = true;
+	if (d->message.event == EVENT_PAY)
+		d->alarm_cause = "conflict";
 }
 
 static bool
@@ -265,7 +288,8 @@ attempt_missing(Decision *d)
 static void
 park_attempt(Decision *d)
 {
-	wait_for(d, "parked", "attempt", alert_time());
+	wait_for(d, "parked", "order", alert_time());
+	d->reason = "attempt";
 }
 
 /* Begins a decision about a payment of the order that is locked. */
@@ -328,14 +352,15 @@ left_to_pay(Decision *d)
 static int64
 paid_now(Decision *d)
 {
-	return d->payment != NULL ? d->payment->amount : d->message.amount;
+	return d->payment != NULL && !d->restate ? d->payment->amount :
+		d->message.amount;
 }
 
 static bool
 currency_differs(Decision *d)
 {
-	const char *currency = d->payment != NULL ? d->payment->currency :
-		d->message.currency;
+	const char *currency = d->payment != NULL && !d->restate ?
+		d->payment->currency : d->message.currency;
 
 	return strcmp(currency, d->order->currency) != 0;
 }
@@ -453,7 +478,7 @@ has_payment(Decision *d)
 static void
 stale_after_pay(Decision *d)
 {
-	payorder_decide(d, "stale", "paid");
+	payorder_decide(d, "stale", NULL);
 	if (d->message.event == EVENT_PAY_CLOSED && d->attempt != NULL)
 		payorder_attempt_query(d->order, d->attempt);
 }
@@ -523,7 +548,7 @@ confirm_close(Decision *d)
 /* ---- the tables under the lock ---- */
 
 static const Line pay_lines[] = {
-	{"11", EVENT_PAY, attempt_missing, park_attempt},
+	{"11", EVENT_PAY | ATTEMPT_EVENTS, attempt_missing, park_attempt},
 	{"D", EVENT_PAY, payment_reversed, stale_reversed},
 	{"13", EVENT_PAY, order_paid, excess},
 	{"14a", EVENT_PAY, can_reopen, reopen},

@@ -85,8 +85,16 @@ of_other_payment(Decision *d)
 static void
 conflict_payment(Decision *d)
 {
+	int			count;
+	Refund	   *refunds = payorder_refunds_lock(d->payment, &count);
+
 	payorder_decide(d, "conflict", "payment");
 	payorder_refund_query(d->refund, payorder_now());
+	for (int i = 0; i < count; i++)
+	{
+		if (payorder_refund_is_open(&refunds[i]))
+			payorder_refund_query(&refunds[i], payorder_now());
+	}
 	payorder_payment_alarm(d->order, d->payment, "refund_conflict",
 						   d->message.amount);
 }

@@ -24,7 +24,8 @@
 	FACT_COLUMNS ", order_no, first_verdict, verdict, detail"
 #define WAITING_COLUMNS \
 	"w.gateway, w.txn_id, w.event, w.verdict, w.reason, w.reference," \
-	" w.order_no, w.payment_txn, w.refund_no, w.arrived_at, w.tries, w.alarmed"
+	" w.order_no, w.payment_txn, w.refund_no, w.arrived_at, w.next_at," \
+	" w.tries, w.alarmed"
 
 static Statement find_callback = {
 	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
@@ -34,6 +35,12 @@ static Statement find_callback = {
 static Statement lock_callback = {
 	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3 FOR UPDATE",
+	.arguments = "ttt"
+};
+static Statement skip_callback = {
+	.sql = "SELECT 1 FROM payorder.callbacks"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3"
+	" FOR UPDATE SKIP LOCKED",
 	.arguments = "ttt"
 };
 static Statement insert_callback = {
@@ -49,6 +56,12 @@ static Statement refill_callback = {
 	" refund_no = coalesce($6, refund_no), amount = coalesce($7, amount),"
 	" currency = coalesce($8, currency),"
 	" occurred_at = coalesce($9, occurred_at)"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttttttLtz"
+};
+static Statement restate_callback = {
+	.sql = "UPDATE payorder.callbacks SET reference = $4, payment_txn = $5,"
+	" refund_no = $6, amount = $7, currency = $8, occurred_at = $9"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
 	.arguments = "ttttttLtz"
 };
@@ -80,6 +93,24 @@ static Statement write_waiting = {
 	" tries = excluded.tries",
 	.arguments = "tttttttttizzzi"
 };
+static Statement refill_waiting = {
+	.sql = "UPDATE payorder.callbacks_waiting SET"
+	" reference = coalesce($4, reference),"
+	" payment_txn = coalesce($5, payment_txn),"
+	" refund_no = coalesce($6, refund_no)"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "tttttt"
+};
+static Statement behind_waiting = {
+	.sql = "UPDATE payorder.callbacks_waiting SET reason = 'behind', next_at = $4"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "tttz"
+};
+static Statement behind_callback = {
+	.sql = "UPDATE payorder.callbacks SET detail = 'behind'"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttt"
+};
 static Statement delete_waiting = {
 	.sql = "DELETE FROM payorder.callbacks_waiting"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
@@ -93,7 +124,7 @@ static Statement later_waiting = {
 static Statement deferred_of_order = {
 	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
 	" WHERE w.order_no = $1 AND w.verdict = 'deferred'"
-	" AND w.next_at < 'infinity'"
+	" AND NOT (w.reason = 'error' AND w.next_at = 'infinity')"
 	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g"
 	" WHERE g.gateway = w.gateway AND g.paused)"
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT $2",
@@ -105,7 +136,13 @@ static Statement waiting_of_order = {
 	" WHERE w.order_no = $1 OR w.reference = $1"
 	" UNION SELECT w.* FROM payorder.attempts AS a"
 	" JOIN payorder.callbacks_waiting AS w ON w.reference = a.payment_no"
-	" WHERE a.order_no = $1) AS w"
+	" WHERE a.order_no = $1"
+	" UNION SELECT w.* FROM payorder.payments AS p"
+	" JOIN payorder.callbacks_waiting AS w ON w.gateway = p.gateway"
+	" AND w.payment_txn = p.txn_id WHERE p.order_no = $1"
+	" UNION SELECT w.* FROM payorder.refunds AS r"
+	" JOIN payorder.callbacks_waiting AS w ON w.refund_no = r.refund_no"
+	" AND w.gateway = r.gateway WHERE r.order_no = $1) AS w"
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT $2",
 	.arguments = "ti"
 };
@@ -128,8 +165,10 @@ static Statement waiting_tries = {
 	.arguments = "ttt"
 };
 static Statement waiting_next = {
-	.sql = "SELECT pg_catalog.min(next_at) FROM payorder.callbacks_waiting"
-	" WHERE next_at < 'infinity'",
+	.sql = "SELECT least((SELECT pg_catalog.min(next_at)"
+	" FROM payorder.callbacks_waiting WHERE next_at < 'infinity'),"
+	" (SELECT pg_catalog.now() FROM payorder.gateways"
+	" WHERE draining AND NOT paused LIMIT 1))",
 	.arguments = ""
 };
 static Statement pay_waits = {
@@ -243,6 +282,14 @@ payorder_callback_lock(const Waiting *waiting)
 										waiting->txn_id, waiting->event));
 }
 
+/* Locks the callback of a waiting row; false if somebody else has it. */
+bool
+payorder_callback_skip_locked(const Waiting *waiting)
+{
+	return payorder_query(&skip_callback, waiting->gateway, waiting->txn_id,
+						  waiting->event)->count > 0;
+}
+
 static bytea *
 digest_of(const char *payload)
 {
@@ -281,15 +328,31 @@ payorder_callback_insert(const Message *message)
 							payorder_now()) == 1;
 }
 
-/* Fills in facts that were not known when the key row was written. */
-void
-payorder_callback_refill(const Message *message)
+static void
+write_facts(Statement *statement, const Message *message)
 {
-	payorder_execute(&refill_callback, message->gateway, message->txn_id,
+	payorder_execute(statement, message->gateway, message->txn_id,
 					 payorder_event_name(message->event), message->reference,
 					 message->payment_txn, message->refund_no,
 					 amount_of(message), message->currency,
 					 message->occurred_at);
+}
+
+/* Fills in facts that were not known when the key row was written. */
+void
+payorder_callback_refill(const Message *message)
+{
+	write_facts(&refill_callback, message);
+	payorder_execute(&refill_waiting, message->gateway, message->txn_id,
+					 payorder_event_name(message->event), message->reference,
+					 message->payment_txn, message->refund_no);
+}
+
+/* Replaces the facts of a key row by those of a better message. */
+void
+payorder_callback_restate(const Message *message)
+{
+	write_facts(&restate_callback, message);
 }
 
 /* Writes the verdict into the key row. */
@@ -347,11 +410,22 @@ payorder_waiting_write(const Decision *decision)
 
 	payorder_execute(&write_waiting, message->gateway, message->txn_id,
 					 payorder_event_name(message->event), decision->verdict,
-					 decision->detail, message->reference, decision->order_no,
+					 decision->reason ? decision->reason : decision->detail,
+					 message->reference, decision->order_no,
 					 message->payment_txn, message->refund_no,
 					 drain_rank(message->event), message->occurred_at,
 					 payorder_now(), decision->next_at, decision->tries);
 	payorder_wake_at(decision->next_at);
+}
+
+/* Has a deferred callback wait until the one before it is tried again. */
+void
+payorder_waiting_behind(const Waiting *waiting, TimestampTz next_at)
+{
+	payorder_execute(&behind_waiting, waiting->gateway, waiting->txn_id,
+					 waiting->event, next_at);
+	payorder_execute(&behind_callback, waiting->gateway, waiting->txn_id,
+					 waiting->event);
 }
 
 void
@@ -390,6 +464,7 @@ read_waiting(Rows *rows, int *count)
 		list[i].payment_txn = payorder_read_text(&reader);
 		list[i].refund_no = payorder_read_text(&reader);
 		list[i].arrived_at = payorder_read_time(&reader);
+		list[i].next_at = payorder_read_time(&reader);
 		list[i].tries = payorder_read_number(&reader);
 		list[i].alarmed = payorder_read_truth(&reader);
 	}

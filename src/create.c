@@ -155,23 +155,10 @@ pay_by(const CreateCall *call, const Machine *machine, TimestampTz now)
 static bool
 insert(const CreateCall *call, const Machine *machine, TimestampTz now)
 {
-	int			saved = payorder_limit_lock_wait();
-	int64		inserted = 0;
-
-	PG_TRY();
-	{
-		inserted = payorder_execute(&insert_order, call->order_no,
-									machine->id, machine->initial,
-									call->amount, call->currency,
-									pay_by(call, machine, now),
-									call->cooling_off, now, call->attributes);
-	}
-	PG_FINALLY();
-	{
-		payorder_restore_lock_wait(saved);
-	}
-	PG_END_TRY();
-	return inserted == 1;
+	return payorder_execute(&insert_order, call->order_no, machine->id,
+							machine->initial, call->amount, call->currency,
+							pay_by(call, machine, now), call->cooling_off,
+							now, call->attributes) == 1;
 }
 
 static void

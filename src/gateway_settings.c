@@ -64,7 +64,8 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 
 /*
  * Whether a gateway is paused, with its row held shared, so that a
- * resume_gateway() that comes now sees what this transaction leaves waiting.
+ * resume_gateway() that comes now is later than what this transaction leaves
+ * waiting.
  */
 bool
 payorder_gateway_paused_locked(const char *name)

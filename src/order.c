@@ -126,19 +126,7 @@ payorder_order_find(const char *order_no)
 Order *
 payorder_order_lock(const char *order_no)
 {
-	int			saved = payorder_limit_lock_wait();
-	Rows	   *rows = NULL;
-
-	PG_TRY();
-	{
-		rows = payorder_query(&lock_order, order_no);
-	}
-	PG_FINALLY();
-	{
-		payorder_restore_lock_wait(saved);
-	}
-	PG_END_TRY();
-	return read_order(rows);
+	return read_order(payorder_query(&lock_order, order_no));
 }
 
 /* Locks an order if nobody holds it; NULL if somebody does or it is gone. */

@@ -49,15 +49,17 @@ static Statement update_payment = {
 	.sql = "UPDATE payorder.payments SET order_no = $3, payment_no = $4,"
 	" disposition = $5, kept = $6, review = $7, owed = $8, \"returning\" = $9,"
 	" returned = $10, disputed = $11, undone = $12, overdrawn = $13,"
-	" reversed_at = $14 WHERE gateway = $1 AND txn_id = $2",
-	.arguments = "tttttllllllllz"
+	" reversed_at = $14, amount = $15, currency = $16"
+	" WHERE gateway = $1 AND txn_id = $2",
+	.arguments = "tttttllllllllzlt"
 };
 static Statement sum_payments = {
 	.sql = "SELECT pg_catalog.count(*),"
-	" pg_catalog.sum(kept)::bigint, pg_catalog.sum(review)::bigint,"
-	" pg_catalog.sum(owed)::bigint, pg_catalog.sum(\"returning\")::bigint,"
-	" pg_catalog.sum(returned)::bigint, pg_catalog.sum(disputed)::bigint,"
-	" pg_catalog.sum(undone)::bigint, pg_catalog.sum(overdrawn)::bigint"
+	" least(pg_catalog.sum(kept), 9223372036854775807)::bigint, least(pg_catalog.sum(review), 9223372036854775807)::bigint,"
+	" least(pg_catalog.sum(owed), 9223372036854775807)::bigint, least(pg_catalog.sum(\"returning\"),"
+	" 9223372036854775807)::bigint,"
+	" least(pg_catalog.sum(returned), 9223372036854775807)::bigint, least(pg_catalog.sum(disputed), 9223372036854775807)::bigint,"
+	" least(pg_catalog.sum(undone), 9223372036854775807)::bigint, least(pg_catalog.sum(overdrawn), 9223372036854775807)::bigint"
 	" FROM payorder.payments WHERE order_no = $1",
 	.arguments = "t"
 };
@@ -233,7 +235,8 @@ write_changed(const Payment *payment)
 						 dispositions[payment->disposition], pots->kept,
 						 pots->review, pots->owed, pots->returning,
 						 pots->returned, pots->disputed, pots->undone,
-						 pots->overdrawn, payment->reversed_at) != 1)
+						 pots->overdrawn, payment->reversed_at,
+						 payment->amount, payment->currency) != 1)
 		elog(ERROR, "could not update payment");
 }
 
@@ -300,7 +303,7 @@ payorder_payments_sum(const char *order_no)
 	return result;
 }
 
-/* Nothing of what was paid is left, and some of it went back. */
+/* Nothing of what was paid is left, and some of the order's went back. */
 static bool
 nothing_left(Order *order)
 {
@@ -308,7 +311,7 @@ nothing_left(Order *order)
 
 	return pots.sum.kept == 0 && pots.sum.review == 0 && pots.sum.owed == 0 &&
 		pots.sum.returning == 0 && pots.sum.disputed == 0 &&
-		pots.sum.returned > 0;
+		order->refunded > 0;
 }
 
 void

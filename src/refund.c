@@ -269,6 +269,9 @@ payorder_payment_watch(Order *order, const Payment *payment)
 	alarm_while(owed > 0, order, payment, "owed", owed);
 	alarm_while(payment->pots.overdrawn > 0, order, payment, "overdrawn",
 				payment->pots.overdrawn);
+	if (owed == 0)
+		payorder_task_close_review(payorder_payment_subject(payment),
+								   "refund_reversed");
 	if (payment->pots.review == 0)
 	{
 		payorder_task_close_review(payorder_payment_subject(payment),
@@ -373,6 +376,8 @@ end_refund(Refund *refund, RefundState state)
 	refund->state = state;
 	refund->ended_at = payorder_now();
 	payorder_refund_save(refund);
+	if (refund->task_id != 0)
+		payorder_task_cancel_needless(refund->task_id);
 	payorder_task_close_review(refund->refund_no, "in_doubt");
 	payorder_task_close_review(refund->refund_no, "stuck");
 	payorder_task_close_review(refund->refund_no, "refund_differs");
@@ -400,10 +405,7 @@ static bool
 cancel_unclaimed(Order *order, Payment *payment, Refund *refund)
 {
 	if (refund->state == REFUND_HELD)
-	{
-		if (refund->task_id != 0)
-			payorder_task_cancel_unclaimed(refund->task_id);
-	}
+		;						/* its money is owed already */
 	else if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
 			 !payorder_task_cancel_unclaimed(refund->task_id))
 		return false;
@@ -491,11 +493,7 @@ payorder_refund_succeed(Order *order, Payment *payment, Refund *refund,
 	char	   *moved;
 
 	if (refund->state == REFUND_HELD)
-	{
-		if (refund->task_id != 0)
-			payorder_task_cancel_unclaimed(refund->task_id);
 		payment->pots.owed -= refund->amount;
-	}
 	else
 		payment->pots.returning -= refund->amount;
 	payment->pots.returned += refund->amount;
@@ -558,6 +556,8 @@ payorder_refund_resurrect(Order *order, Payment *payment, Refund *refund,
 	moved = payorder_payment_save(payment, order);
 	end_refund(refund, REFUND_SUCCEEDED);
 	payorder_payment_watch(order, payment);
+	payorder_task_close_review(payorder_payment_subject(payment),
+							   "refund_reversed");
 	return moved;
 }
 
@@ -567,8 +567,6 @@ payorder_refund_fail(Order *order, Payment *payment, Refund *refund)
 {
 	char	   *moved;
 
-	if (refund->task_id != 0)
-		payorder_task_cancel_unclaimed(refund->task_id);
 	payment->pots.returning -= refund->amount;
 	give_back(payment, 0, refund->amount, 0);
 	moved = payorder_payment_save(payment, order);

@@ -59,7 +59,7 @@ static Statement count_return = {
 	" hour_began_at = n.began,"
 	" returns = n.returns + 1,"
 	" amounts = pg_catalog.jsonb_set(n.amounts, ARRAY[$3],"
-	" pg_catalog.to_jsonb(coalesce((n.amounts ->> $3)::bigint, 0) + $4))"
+	" pg_catalog.to_jsonb(coalesce((n.amounts ->> $3)::numeric, 0) + $4))"
 	" FROM (SELECT CASE WHEN fresh THEN $2 ELSE hour_began_at END AS began,"
 	" CASE WHEN fresh THEN 0 ELSE returns END AS returns,"
 	" CASE WHEN fresh THEN '{}'::jsonb ELSE amounts END AS amounts"
@@ -67,7 +67,7 @@ static Statement count_return = {
 	" FROM payorder.automatic_returns WHERE gateway = $1 FOR UPDATE) AS l) AS n"
 	" WHERE r.gateway = $1 AND n.returns < $5"
 	" AND ($6 IS NULL OR"
-	" coalesce((n.amounts ->> $3)::bigint, 0) + $4::numeric <= $6)",
+	" coalesce((n.amounts ->> $3)::numeric, 0) + $4 <= $6)",
 	.arguments = "tztliL"
 };
 

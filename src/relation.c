@@ -6,7 +6,8 @@
  *
  * Every statement is constant text with all names qualified, runs under the
  * pinned search_path of the SQL function that was called, and takes its
- * values as parameters only.  Its plan is kept for the session; the server
+ * values as parameters only, and waits for no lock longer than
+ * payorder.lock_wait.  Its plan is kept for the session; the server
  * plans it anew when what it names has changed, also after DROP and CREATE
  * EXTENSION.  Each statement sees what the transaction did before it, and at
  * READ COMMITTED all that was committed.
@@ -51,6 +52,19 @@
 #define MOST_ARGUMENTS	32
 
 PG_FUNCTION_INFO_V1(payorder_refuse_change);
+PG_FUNCTION_INFO_V1(payorder_refuse_row_change);
+
+/*
+ * How deep in triggers the kernel's statement that is just running was begun,
+ * -1: there is none.
+ */
+static int	statement_depth = -1;
+
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
+}
 
 static Oid
 type_of_letter(char letter)
@@ -153,19 +167,44 @@ prepare(Statement *statement)
 	statement->plan = plan;
 }
 
+/*
+ * Bounds the waits of a statement for locks by payorder.lock_wait.  The
+ * variable is set directly, since this is on the path of every message and
+ * only this backend reads it.
+ */
+static void
+limit_lock_wait(void)
+{
+	if (LockTimeout == 0 || LockTimeout > payorder_lock_wait)
+		LockTimeout = payorder_lock_wait;
+}
+
 static void
 run(Statement *statement, va_list *arguments)
 {
 	Datum		values[MOST_ARGUMENTS];
 	char		nulls[MOST_ARGUMENTS];
-	int			result;
+	int			before = statement_depth;
+	int			saved = LockTimeout;
+	int			result = 0;
 
 	for (int i = 0; statement->arguments[i] != '\0'; i++)
 		values[i] = next_argument(statement->arguments[i], arguments,
 								  &nulls[i]);
 	if (statement->plan == NULL)
 		prepare(statement);
-	result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+	statement_depth = trigger_depth();
+	limit_lock_wait();
+	PG_TRY();
+	{
+		result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		statement_depth = before;
+		LockTimeout = saved;
+	}
+	PG_END_TRY();
 	if (result < 0)
 		elog(ERROR, "could not execute statement: %s",
 			 SPI_result_code_string(result));
@@ -404,6 +443,9 @@ payorder_meet(const char *index, const char *key, TimestampTz until)
 			meeting.gave_up |= !await_transaction((TransactionId) lfirst_int(cell),
 												  until);
 	} while (inserting != NIL && !meeting.gave_up);
+	if (meeting.gave_up)
+		meeting.there = probe(heap, index_relation, key, &inserting,
+							  &invisible);
 	table_close(heap, AccessShareLock);
 	index_close(index_relation, AccessShareLock);
 	if (invisible)
@@ -412,28 +454,6 @@ payorder_meet(const char *index, const char *key, TimestampTz until)
 				 errmsg("could not serialize access to rows that were inserted meanwhile"),
 				 errhint("Retry the transaction.")));
 	return meeting;
-}
-
-/*
- * Bounds the waits for locks by payorder.lock_wait.  The variable is set
- * directly, since this is on the path of every message and only this backend
- * reads it; the caller puts it back with payorder_restore_lock_wait, also
- * after an error.
- */
-int
-payorder_limit_lock_wait(void)
-{
-	int			saved = LockTimeout;
-
-	if (saved == 0 || saved > payorder_lock_wait)
-		LockTimeout = payorder_lock_wait;
-	return saved;
-}
-
-void
-payorder_restore_lock_wait(int saved)
-{
-	LockTimeout = saved;
 }
 
 /*
@@ -457,16 +477,14 @@ is_server_failure(int sqlstate)
 }
 
 /*
- * Runs some work in a subtransaction with bounded waits.  Returns NULL, or
- * the error after which all of the work is undone; failures of the server are
- * raised on.  For one unit of many, whose failure must not stop the others.
+ * Runs some work in a subtransaction.  Returns NULL, or the error after which
+ * all of the work is undone; failures of the server are raised on.  For one unit of many, whose failure must not stop the others.
  */
 ErrorData *
 payorder_isolated(GuardedWork work, void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int			saved = payorder_limit_lock_wait();
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -486,7 +504,6 @@ payorder_isolated(GuardedWork work, void *argument)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	payorder_restore_lock_wait(saved);
 	if (error != NULL && is_server_failure(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
@@ -584,8 +601,9 @@ payorder_duration(const Interval *interval, int64 *microseconds)
 }
 
 /*
- * Statement trigger of tables that nobody changes in this way, whoever it is.
- * The kernel's own statements don't come here: it never does it either.
+ * Statement trigger of tables that nobody but the kernel changes.  Its own
+ * statements are those that fire this one level of triggers below where they
+ * were begun; what a user's trigger does inside of them is a level deeper.
  */
 Datum
 payorder_refuse_change(PG_FUNCTION_ARGS)
@@ -599,6 +617,8 @@ payorder_refuse_change(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager",
 						"refuse_change"),
 				 errhint("It is the extension's own trigger function.")));
+	if (statement_depth >= 0 && trigger_depth() == statement_depth + 1)
+		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		command = "DELETE";
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
@@ -608,4 +628,23 @@ payorder_refuse_change(PG_FUNCTION_ARGS)
 			 errmsg("%s of table \"%s\" is not allowed", command,
 					RelationGetRelationName(trigger->tg_relation)),
 			 errhint("Its rows are kept by payorder; use the extension's functions.")));
+}
+
+/* Row trigger whose WHEN says that a column has changed that never does. */
+Datum
+payorder_refuse_row_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"refuse_row_change"),
+				 errhint("It is the extension's own trigger function.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("what identifies a row of table \"%s\" never changes",
+					RelationGetRelationName(trigger->tg_relation)),
+			 errhint("Add a new one instead.")));
 }

@@ -92,8 +92,6 @@ extern Meeting payorder_meet(const char *index, const char *key,
 typedef void (*GuardedWork) (void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
-extern int	payorder_limit_lock_wait(void);
-extern void payorder_restore_lock_wait(int saved);
 extern void payorder_prevent_read_only(const char *function);
 
 /* Arguments of SQL functions. */

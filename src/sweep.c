@@ -147,6 +147,9 @@ handle_timer(const Timer *timer)
 {
 	Order	   *order;
 
+	order = payorder_order_skip_locked(timer->order_no);
+	if (order == NULL)
+		return FATE_LEFT;
 	if (timer->drain)
 	{
 		if (payorder_callback_drain_timer(timer->order_no))
@@ -156,9 +159,6 @@ handle_timer(const Timer *timer)
 								 NULL);
 		return FATE_DONE;
 	}
-	order = payorder_order_skip_locked(timer->order_no);
-	if (order == NULL)
-		return FATE_LEFT;
 	if (has_moved_on(order, timer))
 	{
 		payorder_timer_done(timer);
@@ -246,6 +246,12 @@ expire(void *argument)
 }
 
 static void
+leave(void *argument)
+{
+	payorder_task_leave(((TaskUnit *) argument)->task);
+}
+
+static void
 sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 {
 	int			count;
@@ -255,12 +261,15 @@ sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 	{
 		TaskUnit	unit = {&tasks[i], FATE_LEFT};
 
-		if (payorder_isolated(expire, &unit) != NULL)
+		ErrorData  *error = payorder_isolated(expire, &unit);
+
+		if (error != NULL &&
+			error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		{
-			payorder_task_leave(&tasks[i], payorder_now() + USECS_PER_MINUTE);
+			payorder_isolated(leave, &unit);
 			counts->failed++;
 		}
-		else
+		else if (error == NULL)
 			counts->leases += unit.fate == FATE_DONE;
 	}
 	counts->more |= count == most && counts->leases > 0;

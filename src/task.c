@@ -104,6 +104,11 @@ static Statement delete_lease = {
 	.sql = "DELETE FROM payorder.task_leases WHERE task_id = $1 AND token = $2",
 	.arguments = "ll"
 };
+static Statement delete_expired = {
+	.sql = "DELETE FROM payorder.task_leases"
+	" WHERE task_id = $1 AND token = $2 AND leased_until <= $3",
+	.arguments = "llz"
+};
 static Statement delete_ready = {
 	.sql = "DELETE FROM payorder.task_ready WHERE task_id = $1",
 	.arguments = "l"
@@ -114,8 +119,9 @@ static Statement delete_unclaimed = {
 	.arguments = "l"
 };
 static Statement prolong_lease = {
-	.sql = "UPDATE payorder.task_leases SET leased_until = $3"
-	" WHERE task_id = $1 AND token = $2",
+	.sql = "UPDATE payorder.task_leases"
+	" SET leased_until = $3 + '1 minute'::interval"
+	" WHERE task_id = $1 AND token = $2 AND leased_until <= $3",
 	.arguments = "llz"
 };
 static Statement insert_ready = {
@@ -137,7 +143,8 @@ static Statement insert_finished = {
 	.arguments = "ltijz"
 };
 static Statement get_kind = {
-	.sql = "SELECT worked_by, money_out, lease, max_attempts, backoff_base,"
+	.sql = "SELECT EXISTS (SELECT FROM payorder.task_kinds AS b"
+	" WHERE b.kind = $1 AND b.id < 100), lease, max_attempts, backoff_base,"
 	" backoff_max,"
 	" backoff_list[least($2, pg_catalog.cardinality(backoff_list))]"
 	" FROM payorder.task_kinds WHERE kind = $1 ORDER BY id DESC LIMIT 1",
@@ -181,8 +188,7 @@ payorder_task_kind(const char *name, int failures, TaskKind *kind)
 	if (rows->count == 0)
 		return false;
 	reader = payorder_row(rows, 0);
-	kind->worked_by = payorder_read_text(&reader);
-	kind->money_out = payorder_read_truth(&reader);
+	kind->is_kernels = payorder_read_truth(&reader);
 	(void) payorder_read_interval(&reader);
 	kind->max_attempts = payorder_read_number(&reader);
 	base = payorder_read_interval(&reader);
@@ -334,11 +340,19 @@ payorder_task_take(const Task *task)
 	return payorder_execute(&delete_lease, task->id, task->token) == 1;
 }
 
-/* Leaves a task with its worker until an instant. */
-void
-payorder_task_leave(const Task *task, TimestampTz until)
+/* Ends a lease that is over; false if it was prolonged or ended meanwhile. */
+bool
+payorder_task_expire(const Task *task)
 {
-	payorder_execute(&prolong_lease, task->id, task->token, until);
+	return payorder_execute(&delete_expired, task->id, task->token,
+							payorder_now()) == 1;
+}
+
+/* Leaves a lease that is over, and can't be ended, for another minute. */
+void
+payorder_task_leave(const Task *task)
+{
+	payorder_execute(&prolong_lease, task->id, task->token, payorder_now());
 }
 
 /* Takes a ready task out of the queue; false if it was not there any more. */
@@ -448,6 +462,19 @@ payorder_task_revive(int64 id)
 				 errhint("Cancel the dead one with cancel_task().")));
 	payorder_task_again(&task, payorder_now(), error);
 	return true;
+}
+
+/*
+ * Cancels a task that is ready or dead because it is needed no more; one that
+ * a worker has just now ends by its answer.
+ */
+void
+payorder_task_cancel_needless(int64 id)
+{
+	Task	   *task = payorder_task_waiting(id);
+
+	if (task != NULL)
+		payorder_task_cancel(task, NULL);
 }
 
 /* Cancels a task that nobody has ever claimed; false if somebody has. */

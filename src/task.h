@@ -54,8 +54,7 @@ typedef struct Task
 /* A kind's rules, with the pause after one failure. */
 typedef struct TaskKind
 {
-	const char *worked_by;
-	bool		money_out;
+	bool		is_kernels;
 	int			max_attempts;
 	int64		pause;			/* microseconds, before jitter */
 	bool		fixed_pause;	/* from a list: no jitter */
@@ -71,7 +70,8 @@ extern Task *payorder_task_leased(int64 id, int64 token);
 extern Task *payorder_tasks_expired(TimestampTz at, int most, int *count);
 extern Task *payorder_tasks_of_kernel(TimestampTz at, int most, int *count);
 extern bool payorder_task_take(const Task *task);
-extern void payorder_task_leave(const Task *task, TimestampTz until);
+extern bool payorder_task_expire(const Task *task);
+extern void payorder_task_leave(const Task *task);
 extern bool payorder_task_take_ready(int64 id);
 extern void payorder_task_done(const Task *task, const char *result);
 extern void payorder_task_again(const Task *task, TimestampTz run_at,
@@ -81,6 +81,7 @@ extern bool payorder_task_give_back(const Task *task, const char *error,
 extern bool payorder_task_revive(int64 id);
 extern Task *payorder_task_waiting(int64 id);
 extern bool payorder_task_cancel(const Task *task, const char *result);
+extern void payorder_task_cancel_needless(int64 id);
 extern bool payorder_task_cancel_unclaimed(int64 id);
 extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
 extern TimestampTz payorder_tasks_next(void);

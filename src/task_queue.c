@@ -181,7 +181,7 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown task kind \"%s\"", request.kind),
 				 errhint("Define it with define_task_kind().")));
-	if (strcmp(kind.worked_by, "client") != 0 || kind.money_out)
+	if (kind.is_kernels)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("tasks of kind \"%s\" are made by the kernel only",

@@ -544,7 +544,7 @@ payorder_work_expire(const Task *task)
 		if (work.order == NULL && payorder_order_find(task->order_no) != NULL)
 			return false;
 	}
-	if (!payorder_task_take(task))
+	if (!payorder_task_expire(task))
 		return false;
 	dead = payorder_task_give_back(task, "lease expired", true);
 	if (payload_text(&work, "refund_no") != NULL &&

@@ -54,6 +54,18 @@ SELECT pg_catalog.pg_extension_config_dump('payorder.gateways', 'WHERE NOT built
 INSERT INTO payorder.gateways (gateway, adapter, merchant_id, builtin)
 VALUES ('none', 'none', '', true);
 
+CREATE FUNCTION payorder.refuse_row_change() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'payorder_refuse_row_change';
+COMMENT ON FUNCTION payorder.refuse_row_change() IS
+'trigger: refuses a change of columns that never change (SQLSTATE 42501)';
+CREATE TRIGGER gateways_identity AFTER UPDATE ON payorder.gateways FOR EACH ROW
+    WHEN (OLD.gateway IS DISTINCT FROM NEW.gateway
+          OR OLD.adapter IS DISTINCT FROM NEW.adapter
+          OR OLD.merchant_id IS DISTINCT FROM NEW.merchant_id
+          OR OLD.app_scope IS DISTINCT FROM NEW.app_scope
+          OR OLD.builtin)
+    EXECUTE FUNCTION payorder.refuse_row_change();
+
 CREATE FUNCTION payorder.add_gateway(
     gateway text,
     adapter text,
@@ -61,9 +73,10 @@ CREATE FUNCTION payorder.add_gateway(
     app_scope text DEFAULT '',
     settings jsonb DEFAULT '{}')
     RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
 AS $$
 BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     IF gateway IS NULL OR gateway !~ '^[a-z][a-z0-9_-]{0,62}$' OR gateway = 'none' THEN
         RAISE EXCEPTION 'invalid gateway name'
             USING ERRCODE = 'PO010',
@@ -95,7 +108,7 @@ COMMENT ON FUNCTION payorder.add_gateway(text, text, text, text, jsonb) IS
 
 CREATE FUNCTION payorder.alter_gateway(gateway text, settings jsonb)
     RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
 AS $$
 DECLARE
     unknown text;
@@ -103,6 +116,7 @@ DECLARE
     old payorder.gateways;
     changeable CONSTANT text[] := '{enabled,pay_id_pattern,capture_mode,return_delay,auto_return_per_hour,auto_return_amount_per_hour,idempotency_window,time_window,failed_is_final,parallel_attempts,require_attempt,exponents}';
 BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     IF settings IS NULL OR jsonb_typeof(settings) <> 'object' THEN
         RAISE EXCEPTION 'settings must be a JSON object'
             USING ERRCODE = '22023', HINT = 'Give {"setting": value, …}.';

@@ -28,7 +28,7 @@ SELECT pg_catalog.pg_extension_config_dump('payorder.payments', '');
 CREATE INDEX payments_order ON payorder.payments (order_no) WHERE order_no IS NOT NULL;
 CREATE INDEX payments_received ON payorder.payments (received_at);
 
-CREATE TRIGGER payments_kept BEFORE DELETE OR TRUNCATE ON payorder.payments
+CREATE TRIGGER payments_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.payments
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
 
 CREATE VIEW payorder.money_balance AS

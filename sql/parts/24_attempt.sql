@@ -18,6 +18,8 @@ COMMENT ON TABLE payorder.attempts IS
 'tries to pay an order, each with its own number for the gateway; open means in doubt';
 SELECT pg_catalog.pg_extension_config_dump('payorder.attempts', '');
 CREATE INDEX attempts_order ON payorder.attempts (order_no);
+CREATE TRIGGER attempts_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.attempts
+    FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
 
 CREATE TYPE payorder.attempt_info AS (
     payment_no text,

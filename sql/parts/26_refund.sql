@@ -35,7 +35,7 @@ CREATE UNIQUE INDEX refunds_one_automatic ON payorder.refunds (gateway, txn_id)
 CREATE INDEX refunds_automatic ON payorder.refunds (gateway, requested_at)
     WHERE cause IN ('late', 'excess', 'review');
 
-CREATE TRIGGER refunds_kept BEFORE DELETE OR TRUNCATE ON payorder.refunds
+CREATE TRIGGER refunds_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.refunds
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
 
 CREATE TYPE payorder.refund_info AS (

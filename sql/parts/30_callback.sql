@@ -85,7 +85,7 @@ CREATE INDEX callbacks_waiting_payment ON payorder.callbacks_waiting (gateway, p
 CREATE INDEX callbacks_waiting_refund ON payorder.callbacks_waiting (refund_no) WHERE refund_no IS NOT NULL;
 CREATE INDEX callbacks_waiting_next ON payorder.callbacks_waiting (next_at, arrival);
 
-CREATE TRIGGER callbacks_kept BEFORE DELETE OR TRUNCATE ON payorder.callbacks
+CREATE TRIGGER callbacks_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.callbacks
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
 CREATE TRIGGER callback_conflicts_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.callback_conflicts
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
@@ -123,9 +123,10 @@ COMMENT ON FUNCTION payorder.ingest(text, text, text, text, bigint, text, timest
 
 CREATE FUNCTION payorder.pause_gateway(gateway text, actor text, reason text)
     RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
 AS $$
 BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     UPDATE payorder.gateways g
     SET paused = true, pause_changed_at = now(),
         pause_changed_by = coalesce(actor, session_user), pause_reason = reason
@@ -141,9 +142,10 @@ COMMENT ON FUNCTION payorder.pause_gateway(text, text, text) IS
 
 CREATE FUNCTION payorder.resume_gateway(gateway text, actor text, reason text)
     RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
 AS $$
 BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     UPDATE payorder.gateways g
     SET paused = false, draining = true, pause_changed_at = now(),
         pause_changed_by = coalesce(actor, session_user), pause_reason = reason
@@ -152,10 +154,6 @@ BEGIN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
             USING ERRCODE = 'PO010', HINT = 'See payorder.gateways.';
     END IF;
-    -- ingest() holds the gateway's row shared while it writes such a row
-    UPDATE payorder.callbacks_waiting w
-    SET next_at = now()
-    WHERE w.gateway = resume_gateway.gateway AND w.reason = 'paused';
 END
 $$;
 COMMENT ON FUNCTION payorder.resume_gateway(text, text, text) IS

@@ -22,7 +22,7 @@ CREATE FUNCTION payorder.retry_order(order_no text, actor text, reason text)
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_retry_order';
 COMMENT ON FUNCTION payorder.retry_order(text, text, text) IS
-'makes an order''s timers and callbacks that were set aside after errors due again; returns how many. Errors: PO002 no such order.';
+'makes an order''s timers and callbacks that were set aside after errors due again; returns how many. Errors: PO002 no such order, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.next_due()
     RETURNS timestamptz

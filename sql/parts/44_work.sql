@@ -19,11 +19,11 @@ CREATE FUNCTION payorder.cancel_task(task bigint, actor text, reason text)
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_cancel_task';
 COMMENT ON FUNCTION payorder.cancel_task(bigint, text, text) IS
-'cancels a ready or dead task, a review too. Errors: 22023 it is leased or ended, 42501 a money task whose refund is still open.';
+'cancels a ready or dead task, a review too. Errors: 22023 it is leased or ended, 42501 a money task whose refund is still open, or a review of money that still waits, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.retry_dead(task bigint, actor text, reason text)
     RETURNS void
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_retry_dead';
 COMMENT ON FUNCTION payorder.retry_dead(bigint, text, text) IS
-'makes a dead task ready again, with all its attempts, its idempotency key and first_tried_at kept. Errors: 22023 not a dead task, or its dedup key is taken by a newer one.';
+'makes a dead task ready again, with all its attempts, its idempotency key and first_tried_at kept. Errors: 22023 not a dead task, or its dedup key is taken by a newer one, 55P03 the order is locked longer than payorder.lock_wait.';

@@ -25,7 +25,7 @@ CREATE PROCEDURE payorder.run_sweeps(batch integer DEFAULT 100, longest interval
 AS $$
 DECLARE
     counts payorder.sweep_counts;
-    stop_at timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) longest;
+    stop_at pg_catalog.timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) longest;
 BEGIN
     LOOP
         SELECT s.* INTO counts FROM payorder.sweep(batch) AS s;

@@ -99,6 +99,24 @@ UNION ALL
     WHERE p.amount + p.overdrawn <> p.kept + p.review + p.owed + p."returning" + p.returned + p.disputed + p.undone
        OR least(p.kept, p.review, p.owed, p."returning", p.returned, p.disputed, p.undone, p.overdrawn) < 0
 UNION ALL
+    -- each move between pots is an event
+    SELECT 'moves_are_pots', coalesce(p.gateway, e.gateway) || ':' || coalesce(p.txn_id, e.txn_id),
+           format('%s is %s, events say %s', coalesce(p.pot, e.pot), coalesce(p.amount, 0), coalesce(e.amount, 0))
+    FROM (SELECT q.gateway, q.txn_id, v.pot, v.amount
+          FROM payorder.payments AS q
+          CROSS JOIN LATERAL (VALUES ('kept', q.kept), ('review', q.review), ('owed', q.owed),
+                                     ('returning', q."returning"), ('returned', q.returned),
+                                     ('disputed', q.disputed), ('undone', q.undone),
+                                     ('overdrawn', q.overdrawn)) AS v (pot, amount)
+          WHERE v.amount <> 0) AS p
+    FULL JOIN (SELECT v.gateway, v.txn_id, k.key AS pot, sum(k.value::numeric) AS amount
+               FROM payorder.events AS v
+               CROSS JOIN LATERAL json_each_text(v.payload -> 'moved') AS k
+               WHERE v.txn_id IS NOT NULL AND v.source <> 'fire' AND json_typeof(v.payload -> 'moved') = 'object'
+               GROUP BY 1, 2, 3) AS e
+      ON e.gateway = p.gateway AND e.txn_id = p.txn_id AND e.pot = p.pot
+    WHERE coalesce(p.amount, 0) <> coalesce(e.amount, 0)
+UNION ALL
     -- payments match the pay callbacks one to one
     SELECT 'payment_has_callback', p.gateway || ':' || p.txn_id, 'no pay callback, or one with another amount'
     FROM payorder.payments AS p
