@@ -23,7 +23,7 @@ CREATE SCHEMA given;
 DO $$
 BEGIN
     EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database());
-    EXECUTE format('ALTER DATABASE %I SET payorder.lock_wait = ''10s''', current_database());
+    EXECUTE format('ALTER DATABASE %I SET payorder.lock_wait = ''30s''', current_database());
 END
 $$;
 
