@@ -95,21 +95,21 @@ decide(Decision *d)
 	payorder_resolve(d);
 	if (payorder_decide_address(d))
 	{
-		if (d->stored)
+		if (d->stored && !d->own_key)
 			payorder_lock_key(d);
 		return;
 	}
 	if (d->order_no != NULL)
 		d->order = payorder_order_required(payorder_order_lock(d->order_no),
 										   d->order_no);
-	if (d->stored && !payorder_lock_key(d))
+	if (d->stored && !d->own_key && !payorder_lock_key(d))
 		return;
 	if (d->order != NULL && !d->draining)
 	{
 		if (!payorder_drain_older(d))
 			return;
 		d->order = payorder_order_lock(d->order_no);
-		if (d->stored && !payorder_lock_key(d))
+		if (d->stored && !d->own_key && !payorder_lock_key(d))
 			return;
 	}
 	payorder_resolve(d);
@@ -256,25 +256,37 @@ payorder_finish(Decision *d)
 	payorder_drain_related(d);
 }
 
-/* Decides a message whose key row is there, and writes it down. */
+static bool
+is_parked_for_order(const Decision *d)
+{
+	return !d->gone && strcmp(d->verdict, "parked") == 0 &&
+		d->order_no == NULL && d->message.reference != NULL &&
+		(d->message.event & REFUND_EVENTS) == 0;
+}
+
+/*
+ * Decides a message whose key row is there, and writes it down.  One that is
+ * about to be parked writes its row of the waiting list first and then looks
+ * for an order that came at the same time.
+ */
 void
 payorder_decide_and_finish(Decision *d)
 {
 	decide(d);
-	payorder_finish(d);
-	if (!d->gone && strcmp(d->verdict, "parked") == 0 &&
-		d->order_no == NULL && d->message.reference != NULL &&
-		(d->message.event & REFUND_EVENTS) == 0)
+	if (is_parked_for_order(d))
 	{
+		if (!d->stored)
+			payorder_waiting_write(d);
 		payorder_meet_order(d);
 		if (d->order_no != NULL)
 		{
+			d->own_key = !d->stored;
 			d->stored = true;
 			d->before = NULL;
 			decide(d);
-			payorder_finish(d);
 		}
 	}
+	payorder_finish(d);
 }
 
 /* ---- first sight of a key ---- */

@@ -45,6 +45,7 @@ typedef struct Decision
 	Message		message;
 	Gateway    *gateway;
 	bool		stored;			/* its key row was there: parked or deferred */
+	bool		own_key;		/* this transaction has just written it */
 	const Callback *before;		/* that row, as it was */
 	bool		restate;		/* a better message than the stored one */
 	bool		draining;		/* in its turn, so older ones don't matter */

@@ -273,6 +273,8 @@ payorder_meet_order(Decision *d)
 		payorder_resolve(d);
 	d->gave_up = order.gave_up || attempt.gave_up;
 	if (d->gave_up)
+		d->next_at = payorder_now();
+	if (d->gave_up && d->stored)
 	{
 		row.gateway = d->message.gateway;
 		row.txn_id = d->message.txn_id;
