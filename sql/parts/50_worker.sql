@@ -45,7 +45,8 @@ AS $$
 DECLARE
     job bigint;
 BEGIN
-    IF to_regproc('cron.schedule') IS NULL THEN
+    -- a schema cron of somebody else's must not be called as this function's owner
+    IF NOT EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_cron') THEN
         RAISE EXCEPTION 'pg_cron is not in this database'
             USING ERRCODE = '55000',
                   HINT = 'CREATE EXTENSION pg_cron here, or have cron.schedule_in_database() call payorder.run_sweeps().';
@@ -65,7 +66,7 @@ AS $$
 DECLARE
     jobs integer;
 BEGIN
-    IF to_regproc('cron.unschedule') IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'pg_cron') THEN
         RETURN false;
     END IF;
     EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job AS j WHERE j.jobname = $1 AND j.database = current_database()'
