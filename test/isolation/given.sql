@@ -8,6 +8,8 @@
  *	given.attempt()		an order with an open attempt
  *	given.machine()		a machine of two states
  *	given.refunded()	the answer of a worker whose refund went through
+ *	given.until_they_meet()	waits until another session waits by polling
+ *	given.serialized()	makes one message of all 40001s
  *	given.outcome		all that is to be known at the end, one row each
  *
  * Nothing in the outcome is random or depends on the clock: numbers that the
@@ -97,6 +99,37 @@ CREATE FUNCTION given.machine(paid_state text, patience text) RETURNS json LANGU
 CREATE FUNCTION given.refunded(gateway_refund_id text, amount bigint) RETURNS json LANGUAGE sql IMMUTABLE
     RETURN json_build_object('messages', json_build_array(json_build_object(
         'txn_id', gateway_refund_id, 'event', 'refund', 'amount', amount, 'currency', 'CNY')));
+
+/*
+ * Returns when another session, in the step that it is in, has come to where an
+ * order and its callbacks look for each other; such a wait is no lock wait.
+ */
+CREATE PROCEDURE given.until_they_meet() LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE NOT EXISTS (
+        SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+        WHERE l.relation = 'payorder.callbacks_waiting_reference'::regclass
+          AND a.state = 'active' AND a.backend_type = 'client backend'
+          AND a.pid <> pg_backend_pid())
+    LOOP
+        PERFORM pg_stat_clear_snapshot(), pg_sleep(0.005);
+    END LOOP;
+END
+$$;
+
+/*
+ * Runs a query of one value; for where one of several 40001s may come first.
+ */
+CREATE FUNCTION given.serialized(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    EXECUTE query INTO result;
+    RETURN result;
+EXCEPTION WHEN serialization_failure THEN
+    RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001';
+END
+$$;
 
 CREATE FUNCTION given.roughly(instant timestamptz) RETURNS text LANGUAGE sql STABLE
     RETURN CASE WHEN instant = 'infinity' THEN 'never'

@@ -8,11 +8,11 @@ SELECT no_plan();
 -- pinned: SET search_path = pg_catalog, pg_temp
 CREATE TEMP TABLE contract (name text, traits text, result text, arguments text);
 INSERT INTO contract VALUES
-    ('add_gateway', 'volatile definer pinned', 'void',
+    ('add_gateway', 'volatile definer pinned lock_timeout=0', 'void',
         $$gateway text, adapter text, merchant_id text, app_scope text DEFAULT ''::text, settings jsonb DEFAULT '{}'::jsonb$$),
     ('allowed_events', 'stable strict definer pinned', 'SETOF text',
         'order_no text'),
-    ('alter_gateway', 'volatile definer pinned', 'void',
+    ('alter_gateway', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text, settings jsonb'),
     ('begin_payment', 'volatile definer pinned', 'payorder.attempt_info',
         'order_no text, gateway text, amount bigint DEFAULT NULL::bigint, expires_at timestamptz DEFAULT NULL::timestamptz, parallel boolean DEFAULT false, actor text DEFAULT NULL::text'),
@@ -52,13 +52,15 @@ INSERT INTO contract VALUES
         ''),
     ('order_state_changed', 'volatile definer pinned', 'trigger',
         ''),
-    ('pause_gateway', 'volatile definer pinned', 'void',
+    ('pause_gateway', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text, actor text, reason text'),
     ('refuse_change', 'volatile', 'trigger',
         ''),
+    ('refuse_row_change', 'volatile', 'trigger',
+        ''),
     ('request_refund', 'volatile definer pinned', 'payorder.refund_info',
         'refund_no text, order_no text, amount bigint DEFAULT NULL::bigint, reason text DEFAULT NULL::text, payment text DEFAULT NULL::text, currency text DEFAULT NULL::text, gateway text DEFAULT NULL::text, actor text DEFAULT NULL::text'),
-    ('resume_gateway', 'volatile definer pinned', 'void',
+    ('resume_gateway', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text, actor text, reason text'),
     ('retry_dead', 'volatile definer pinned', 'void',
         'task bigint, actor text, reason text'),
@@ -89,8 +91,7 @@ SELECT bag_eq($test$
                             CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END END,
                      CASE WHEN p.proisstrict THEN 'strict' END,
                      CASE WHEN p.prosecdef THEN 'definer' END,
-                     CASE WHEN p.proconfig = '{"search_path=pg_catalog, pg_temp"}' THEN 'pinned'
-                          ELSE array_to_string(p.proconfig, ' ') END),
+                     replace(array_to_string(p.proconfig, ' '), 'search_path=pg_catalog, pg_temp', 'pinned')),
            replace(coalesce(pg_get_function_result(p.oid), ''), 'timestamp with time zone', 'timestamptz'),
            replace(pg_get_function_arguments(p.oid), 'timestamp with time zone', 'timestamptz')) COLLATE "C"
     FROM pg_proc AS p WHERE p.pronamespace = 'payorder'::regnamespace$test$,
@@ -104,12 +105,12 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND NOT p.prosecdef
-      AND p.proname NOT IN ('refuse_change', 'run_sweeps', 'create_roles')$$,
-    'all are definers but the trigger that only refuses, the procedure that commits, and what makes roles');
+      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'create_roles')$$,
+    'all are definers but the triggers that only refuse, the procedure that commits, and what makes roles');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND p.prosecdef
-      AND p.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
+      AND (p.proconfig[1] = 'search_path=pg_catalog, pg_temp') IS NOT TRUE$$,
     'every definer pins its search_path');
 SELECT is_empty($$
     SELECT proname FROM pg_proc WHERE pronamespace = 'payorder'::regnamespace
@@ -266,9 +267,9 @@ SELECT is_empty($$
 -- what is refused by whom: D delete, T truncate, U update, as a statement
 CREATE TEMP TABLE guarded (name text, refused text);
 INSERT INTO guarded VALUES
-    ('callback_conflicts', 'DTU'), ('callbacks', 'DT'), ('events', 'DTU'), ('machines', 'DTU'),
-    ('orders', 'DT'), ('payments', 'DT'), ('refunds', 'DT'), ('state_timers', 'DTU'), ('states', 'DTU'),
-    ('transitions', 'DTU');
+    ('attempts', 'DTU'), ('callback_conflicts', 'DTU'), ('callbacks', 'DTU'), ('events', 'DTU'),
+    ('machines', 'DTU'), ('orders', 'DT'), ('payments', 'DTU'), ('refunds', 'DTU'), ('state_timers', 'DTU'),
+    ('states', 'DTU'), ('transitions', 'DTU');
 SELECT bag_eq($$
     SELECT format('%s %s', c.relname,
                   concat(CASE WHEN bit_or(t.tgtype) & 8 <> 0 THEN 'D' END,

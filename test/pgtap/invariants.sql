@@ -77,7 +77,8 @@ INSERT INTO cases VALUES
 ('its events chain without a gap: the first is missing',
  $$DELETE FROM payorder.events WHERE order_no = 'paid' AND seq = 1$$, 'events_verify paid'),
 ('... one in the middle is missing',
- $$DELETE FROM payorder.events WHERE order_no = 'refund' AND seq = 3$$, 'events_verify refund'),
+ $$DELETE FROM payorder.events WHERE order_no = 'refund' AND seq = 3$$,
+ 'events_verify refund, moves_are_pots g:t-refund'),
 ('... two have changed their payloads',
  $$UPDATE payorder.events AS e SET payload = o.payload FROM payorder.events AS o
    WHERE e.order_no = 'refund' AND o.order_no = 'refund' AND e.seq IN (3, 4) AND o.seq = 7 - e.seq$$,
@@ -97,7 +98,7 @@ INSERT INTO cases VALUES
  $$UPDATE payorder.events SET from_state = 'closing' WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid'),
 ('... a payload with one digit changed',
  $$UPDATE payorder.events SET payload = replace(payload::text, '100', '101')::json
-   WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid'),
+   WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid, moves_are_pots g:t-paid'),
 ('... a payload with a space more',
  $$UPDATE payorder.events SET payload = (payload::text || ' ')::json WHERE order_no = 'paid' AND seq = 2$$,
  'events_verify paid'),
@@ -108,14 +109,21 @@ INSERT INTO cases VALUES
 ('... another trace',
  $$UPDATE payorder.events SET trace = 't' WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid'),
 ('... another payment',
- $$UPDATE payorder.events SET txn_id = 't' WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid'),
+ $$UPDATE payorder.events SET txn_id = 't' WHERE order_no = 'paid' AND seq = 2$$,
+ 'events_verify paid, moves_are_pots g:t, moves_are_pots g:t-paid'),
 ('... another hash',
  $$UPDATE payorder.events SET hash = sha256('') WHERE order_no = 'paid' AND seq = 2$$, 'events_verify paid'),
 
 ('the pots of each payment sum',
- $$UPDATE payorder.payments SET disputed = 1 WHERE txn_id = 'x-twice'$$, 'pots_sum g:x-twice'),
+ $$UPDATE payorder.payments SET disputed = 1 WHERE txn_id = 'x-twice'$$, 'moves_are_pots g:x-twice, pots_sum g:x-twice'),
 ('... and none is negative',
- $$UPDATE payorder.payments SET disputed = -1, owed = owed + 1 WHERE txn_id = 'x-twice'$$, 'pots_sum g:x-twice'),
+ $$UPDATE payorder.payments SET disputed = -1, owed = owed + 1 WHERE txn_id = 'x-twice'$$, 'moves_are_pots g:x-twice, pots_sum g:x-twice'),
+('each move between pots is an event: the log''s end was cut off',
+ $$DELETE FROM payorder.events WHERE order_no = 'refund'
+   AND seq = (SELECT max(seq) FROM payorder.events WHERE order_no = 'refund')$$, 'moves_are_pots g:t-refund'),
+('... money was moved without an event',
+ $$UPDATE payorder.payments SET owed = owed - 1, disputed = disputed + 1 WHERE txn_id = 'x-twice'$$,
+ 'moves_are_pots g:x-twice'),
 ('payments match the pay callbacks: a callback is gone',
  $$DELETE FROM payorder.callbacks WHERE txn_id = 't-paid'$$, 'payment_has_callback g:t-paid'),
 ('... or says another amount',
@@ -123,7 +131,7 @@ INSERT INTO cases VALUES
 ('... or another currency',
  $$UPDATE payorder.callbacks SET currency = 'EUR' WHERE txn_id = 't-paid'$$, 'payment_has_callback g:t-paid'),
 ('... a payment is gone',
- $$DELETE FROM payorder.payments WHERE txn_id = 'w-wrong'$$, 'callback_has_payment g:w-wrong'),
+ $$DELETE FROM payorder.payments WHERE txn_id = 'w-wrong'$$, 'callback_has_payment g:w-wrong, moves_are_pots g:w-wrong'),
 
 ('an order''s money columns are the sums over its payments: paid',
  $$UPDATE payorder.orders SET paid_amount = paid_amount + 1 WHERE order_no = 'paid'$$, 'order_money_is_sum paid'),
@@ -172,7 +180,8 @@ INSERT INTO cases VALUES
 ('each (gateway, txn_id, event) took effect at most once',
  $$INSERT INTO payorder.events (slot, gateway, txn_id, event, actor, source, payload, at)
    SELECT slot, gateway, txn_id, 'callback', actor, source, payload, at
-   FROM payorder.events WHERE order_no = 'paid' AND event = 'pay'$$, 'effect_once g:t-paid'),
+   FROM payorder.events WHERE order_no = 'paid' AND event = 'pay'$$,
+ 'effect_once g:t-paid, moves_are_pots g:t-paid'),
 
 ('no money-out task without its refund',
  $$UPDATE payorder.tasks SET payload = '{"refund_no": "REFUND9999"}' WHERE kind = 'refund'

@@ -46,6 +46,7 @@ INSERT INTO rights VALUES
     ('order_state_changed', '', NULL),
     ('pause_gateway', 'admin', $$payorder.pause_gateway('nowhere', 'me', 'why')$$),
     ('refuse_change', '', NULL),
+    ('refuse_row_change', '', NULL),
     ('request_refund', 'app', $$payorder.request_refund('REFUND0001', 'no such')$$),
     ('resume_gateway', 'admin', $$payorder.resume_gateway('nowhere', 'me', 'why')$$),
     ('retry_dead', 'admin support', $$payorder.retry_dead(-1, 'me', 'why')$$),

@@ -70,8 +70,9 @@ SELECT state FROM payorder.request_refund('R0000002', 'o2', 40);
 SELECT verdict FROM payorder.ingest('till', 'b3', 'refund', NULL, 60, 'CNY', payment_txn => 't3');
 -- more came back than was ever paid
 SELECT verdict FROM payorder.ingest('till', 'b4', 'refund', NULL, 130, 'CNY', payment_txn => 't4');
-SELECT gateway, currency, payments, received, kept, waiting, review, owed, "returning", returned, disputed, undone, overdrawn
-    FROM payorder.money_balance ORDER BY 1, 2;
+SELECT gateway, currency, sum(payments), sum(received), sum(kept), sum(waiting), sum(review), sum(owed), sum("returning"), sum(returned),
+       sum(disputed), sum(undone), sum(overdrawn)
+    FROM payorder.money_balance GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT bool_and(received = kept + waiting + returned + disputed + undone - overdrawn), bool_and(waiting = review + owed + "returning") FROM payorder.money_balance;
 SELECT pg_temp.wrong();
 -- the day is the UTC one, wherever the session is
