@@ -258,13 +258,14 @@ payorder_drain_related(Decision *d)
 
 /*
  * The message is parked, and its row in the waiting list is written; if its
- * order came at the same time, it is found here and set as the address.
+ * order came at the same time, it is found here and set as the address.  A row
+ * that was committed before waits for nobody: who creates the order sees it.
  */
 void
 payorder_meet_order(Decision *d)
 {
 	const char *reference = d->message.reference;
-	TimestampTz until = patience(d->draining);
+	TimestampTz until = patience(d->draining || d->stored);
 	Meeting		order = payorder_meet("orders_pkey", reference, until);
 	Meeting		attempt = payorder_meet("attempts_pkey", reference, until);
 	Waiting		row = {0};

@@ -355,6 +355,7 @@ check_reference(const Work *work, Message *m)
 {
 	const char *payment_no = payload_text(work, "payment_no");
 	bool		about_refund = payload_text(work, "refund_no") != NULL;
+	Attempt    *attempt;
 
 	if (m->reference == NULL)
 	{
@@ -363,7 +364,11 @@ check_reference(const Work *work, Message *m)
 	}
 	if (payment_no != NULL && strcmp(m->reference, payment_no) == 0)
 		return;
-	must_be(work->task, m->reference, work->task->order_no);
+	attempt = payorder_attempt_find(m->reference);
+	if (attempt != NULL && strcmp(attempt->gateway, m->gateway) == 0)
+		must_be(work->task, attempt->order_no, work->task->order_no);
+	else
+		must_be(work->task, m->reference, work->task->order_no);
 }
 
 static void

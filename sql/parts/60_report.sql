@@ -289,6 +289,27 @@ UNION ALL
           SELECT 'timers.order_no', t.order_no FROM payorder.timers AS t
           WHERE NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = t.order_no)
           UNION ALL
+          SELECT 'refunds.order_no', f.order_no FROM payorder.refunds AS f
+          WHERE f.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = f.order_no)
+          UNION ALL
+          SELECT 'callbacks.order_no', c.order_no FROM payorder.callbacks AS c
+          WHERE c.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = c.order_no)
+          UNION ALL
+          SELECT DISTINCT 'events.order_no', v.order_no FROM payorder.events AS v
+          WHERE v.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = v.order_no)
+          UNION ALL
+          SELECT 'callbacks_waiting', w.gateway || ':' || w.txn_id || ':' || w.event
+          FROM payorder.callbacks_waiting AS w
+          WHERE NOT EXISTS (SELECT FROM payorder.callbacks AS c
+                            WHERE c.gateway = w.gateway AND c.txn_id = w.txn_id AND c.event = w.event)
+          UNION ALL
+          SELECT 'task_keys.task_id', k.task_id::text FROM payorder.task_keys AS k
+          WHERE NOT EXISTS (SELECT FROM payorder.task_ready AS r WHERE r.task_id = k.task_id)
+            AND NOT EXISTS (SELECT FROM payorder.task_leases AS l WHERE l.task_id = k.task_id)
+          UNION ALL
           SELECT 'orders.machine_id', o.machine_id::text FROM payorder.orders AS o
           WHERE NOT EXISTS (SELECT FROM payorder.states AS s
                             WHERE s.machine_id = o.machine_id AND s.state = o.state)) AS r
