@@ -10,8 +10,8 @@
  *
  * A worker calls payorder.sweep() in transactions of its own and sleeps until
  * something is due, a commit wakes it (wake.c), or the poll interval is over.
- * A session-level advisory lock that no SQL can name makes it the only one of
- * its database; a second one ends at once.  Whatever goes wrong in a sweep is logged and
+ * A session-level advisory lock makes it the only one of its database; a
+ * second one ends at once.  Whatever goes wrong in a sweep is logged and
  * tried again; the worker itself goes on.  Without the extension in its
  * database it idles.
  *
@@ -32,7 +32,6 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -46,13 +45,8 @@
 #include "wake.h"
 #include "worker.h"
 
-/*
- * The advisory lock of the one worker of a database: "payo", "rder", in a
- * space that the SQL functions (1 and 2) don't reach.
- */
-#define LOCK_KEY_1		0x7061796f
-#define LOCK_KEY_2		0x72646572
-#define LOCK_SPACE		3
+/* "payo", "rder": the advisory lock of the one worker of a database. */
+#define LOCK_SQL "SELECT pg_catalog.pg_try_advisory_lock(1885438319, 1919182194)"
 #define SWEEP_SQL \
 	"SELECT (s).more, payorder.next_due() FROM payorder.sweep() AS s"
 
@@ -268,15 +262,16 @@ commit(void)
 static bool
 take_lock(void)
 {
-	LOCKTAG		tag;
-	LockAcquireResult result;
+	bool		isnull;
+	bool		taken;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, LOCK_KEY_1, LOCK_KEY_2,
-						 LOCK_SPACE);
-	StartTransactionCommand();
-	result = LockAcquire(&tag, ExclusiveLock, true, true);
-	CommitTransactionCommand();
-	return result != LOCKACQUIRE_NOT_AVAIL;
+	begin(LOCK_SQL);
+	if (SPI_execute(LOCK_SQL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not ask for the worker's lock");
+	taken = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 1, &isnull));
+	commit();
+	return taken;
 }
 
 /* One sweep; whether more is due at once, else when it will be. */
@@ -403,7 +398,7 @@ payorder_worker_main(Datum argument)
 	if (!take_lock())
 	{
 		ereport(LOG,
-				(errmsg("payorder worker ends: database %u has one already",
+				(errmsg("payorder worker ends: another session of database %u holds its lock",
 						MyDatabaseId)));
 		proc_exit(0);
 	}

@@ -14,7 +14,7 @@ AS $$
     SELECT coalesce(bool_or(pg_terminate_backend(l.pid)), false)
     FROM pg_locks AS l
     WHERE l.locktype = 'advisory' AND l.classid = 1885438319 AND l.objid = 1919182194
-      AND l.objsubid = 3 AND l.granted
+      AND l.objsubid = 2 AND l.granted
       AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
 $$;
 COMMENT ON FUNCTION payorder.stop_worker() IS
