@@ -301,7 +301,7 @@ UNION ALL
           WHERE v.order_no IS NOT NULL
             AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = v.order_no)
           UNION ALL
-          SELECT 'callbacks_waiting', w.gateway || ':' || w.txn_id || ':' || w.event
+          SELECT 'callbacks_waiting.event', w.gateway || ':' || w.txn_id || ':' || w.event
           FROM payorder.callbacks_waiting AS w
           WHERE NOT EXISTS (SELECT FROM payorder.callbacks AS c
                             WHERE c.gateway = w.gateway AND c.txn_id = w.txn_id AND c.event = w.event)

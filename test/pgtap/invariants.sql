@@ -207,13 +207,14 @@ INSERT INTO cases VALUES
 
 ('body = ready + ...: it is nowhere',
  $$DELETE FROM payorder.task_ready WHERE kind = 'mail'$$,
- 'task_is_somewhere ' || pg_temp.task('mail', 'task_ready')),
+ 'reference task_keys.task_id, task_is_somewhere ' || pg_temp.task('mail', 'task_ready')),
 ('... it is ready and dead',
  $$INSERT INTO payorder.task_dead (task_id, kind, attempts, died_at)
    SELECT task_id, kind, 1, now() FROM payorder.task_ready WHERE kind = 'mail'$$,
  'task_is_somewhere ' || pg_temp.task('mail', 'task_ready')),
 ('... + leased',
- $$DELETE FROM payorder.task_leases$$, 'task_is_somewhere ' || pg_temp.task('mail', 'task_leases')),
+ $$DELETE FROM payorder.task_leases$$,
+ 'reference task_keys.task_id, task_is_somewhere ' || pg_temp.task('mail', 'task_leases')),
 ('... + dead',
  $$DELETE FROM payorder.task_dead$$, 'task_is_somewhere ' || pg_temp.task('mail', 'task_dead')),
 ('... + finished',
@@ -256,7 +257,7 @@ INSERT INTO cases VALUES
  $$DELETE FROM payorder.orders WHERE order_no = 'cancel'$$, 'reference events.order_no, reference timers.order_no'),
 ('what waits is a callback',
  $$UPDATE payorder.callbacks_waiting SET event = 'pay_part' WHERE txn_id = 'early'$$,
- 'callback_has_verdict g:early:pay, reference callbacks_waiting, review_is_looked_after g:early'),
+ 'callback_has_verdict g:early:pay, reference callbacks_waiting.event, review_is_looked_after g:early'),
 ('a dedup key is of an open task',
  $$UPDATE payorder.task_keys SET task_id = $$ || pg_temp.task('mail', 'task_finished') || $$ WHERE dedup_key = 'user:k4'$$,
  'reference task_keys.task_id');
