@@ -60,12 +60,12 @@ SELECT pg_temp.swept(now() + interval '2 hours', 2);
 SELECT DISTINCT state FROM payorder.orders;
 ROLLBACK;
 
--- five thousand due at once: batch by batch, and a callback between two of them
+-- fifty thousand due at once: batch by batch, and a callback between two of them
 -- is applied at once (32)
 BEGIN;
 SELECT pg_temp.empty();
 SELECT pg_temp.shop();
-SELECT count(pg_temp.new_order('o' || n, 100, 'shop')) FROM generate_series(1, 5000) AS n;
+SELECT count(pg_temp.new_order('o' || n, 100, 'shop')) FROM generate_series(1, 50000) AS n;
 CREATE FUNCTION pg_temp.sweep_all(batch integer, at timestamptz, OUT sweeps integer, OUT most integer, OUT fired integer, OUT paid text)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -80,12 +80,12 @@ BEGIN
         most := greatest(most, counts.timers);
         fired := fired + counts.timers;
         IF sweeps = 3 THEN
-            paid := pg_temp.pay('t1', 'o5000');
+            paid := pg_temp.pay('t1', 'o50000');
         END IF;
         EXIT WHEN NOT counts.more OR sweeps > 100;
     END LOOP;
 END $$;
-SELECT sweeps, most, fired, paid FROM pg_temp.sweep_all(500, now() + interval '2 hours');
+SELECT sweeps, most, fired, paid FROM pg_temp.sweep_all(5000, now() + interval '2 hours');
 SELECT state, count(*) FROM payorder.orders GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM payorder.timers;
 SELECT count(*) FROM payorder.events WHERE source = 'timer';
