@@ -202,29 +202,22 @@ payorder_keep_payment(Decision *d)
 	d->moved = payorder_payment_save(payment, NULL);
 }
 
-static bool
-same_or_null(const char *left, const char *right)
-{
-	return left == right ||
-		(left != NULL && right != NULL && strcmp(left, right) == 0);
-}
-
 /* Whether a callback that waits goes on waiting for the same. */
 static bool
 is_as_before(const Decision *d)
 {
 	return d->before != NULL && waits(d) &&
 		strcmp(d->verdict, d->before->verdict) == 0 &&
-		same_or_null(d->detail, d->before->detail) &&
-		same_or_null(d->order_no, d->before->order_no);
+		payorder_same_text(d->detail, d->before->detail) &&
+		payorder_same_text(d->order_no, d->before->order_no);
 }
 
 /*
  * Writes down what was decided: verdict, event and transition, and what else
  * follows from it.
  */
-void
-payorder_finish(Decision *d)
+static void
+finish(Decision *d)
 {
 	if (d->gone || is_as_before(d))
 		return;
@@ -284,7 +277,7 @@ payorder_decide_and_finish(Decision *d)
 			decide(d);
 		}
 	}
-	payorder_finish(d);
+	finish(d);
 }
 
 /* ---- first sight of a key ---- */
@@ -314,7 +307,7 @@ decide_invalid(Decision *d)
 		review.detail = m->reference;
 		payorder_task_review(&review);
 	}
-	payorder_finish(d);
+	finish(d);
 }
 
 static void

@@ -93,7 +93,6 @@ typedef struct Line
 extern bool payorder_lock_key(Decision *decision);
 extern void payorder_decide_and_finish(Decision *decision);
 extern void payorder_keep_payment(Decision *decision);
-extern void payorder_finish(Decision *decision);
 extern Answer *payorder_undecided(void);
 extern Answer *payorder_answer(const Decision *decision);
 

@@ -98,8 +98,8 @@ for_slot(Statement *statements, const char *template, const char *arguments,
 }
 
 /* (12 * year + month) mod 64 of an instant in UTC. */
-int
-payorder_event_slot(TimestampTz created_at)
+static int
+slot_of(TimestampTz created_at)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -212,7 +212,7 @@ int
 payorder_event_append(const char *order_no, TimestampTz created_at,
 					  const Event *event)
 {
-	int			slot = payorder_event_slot(created_at);
+	int			slot = slot_of(created_at);
 	Rows	   *rows = payorder_query(for_slot(last_event, last_event_sql,
 											   "t", slot), order_no);
 	uint8		before[SHA256_BYTES] = {0};
@@ -235,7 +235,7 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 void
 payorder_event_append_payment(TimestampTz received_at, const Event *event)
 {
-	insert(payorder_event_slot(received_at), NULL, NULL, event,
+	insert(slot_of(received_at), NULL, NULL, event,
 		   payorder_current_trace(), NULL);
 }
 
@@ -245,7 +245,7 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 {
 	Rows	   *rows = payorder_query(for_slot(last_change, last_change_sql,
 											   "t",
-											   payorder_event_slot(created_at)),
+											   slot_of(created_at)),
 									  order_no);
 
 	return rows->count == 0 ? 0 : rows->cells[0].number;
@@ -258,7 +258,7 @@ payorder_event_by_request(const char *order_no, TimestampTz created_at,
 {
 	Rows	   *rows = payorder_query(for_slot(by_request, by_request_sql,
 											   "tt",
-											   payorder_event_slot(created_at)),
+											   slot_of(created_at)),
 									  order_no, request_id);
 	Event	   *event = palloc0(sizeof(Event));
 	Reader		reader;
@@ -329,7 +329,7 @@ payorder_verify_events(PG_FUNCTION_ARGS)
 				 errmsg("no order \"%s\"", order_no),
 				 errhint("Check the order number.")));
 	rows = payorder_query(for_slot(chain, chain_sql, "t",
-								   payorder_event_slot(rows->cells[0].time)),
+								   slot_of(rows->cells[0].time)),
 						  order_no);
 	if (rows->count == 0)
 		problem = "event is missing";

@@ -453,11 +453,8 @@ same_names(const char **left, const char **right)
 static bool
 same_effects(const Edge *left, const Edge *right)
 {
-	bool		same_stock = left->stock == right->stock ||
-		(left->stock != NULL && right->stock != NULL &&
-		 strcmp(left->stock, right->stock) == 0);
-
-	return same_stock && same_names(left->enqueue, right->enqueue) &&
+	return payorder_same_text(left->stock, right->stock) &&
+		same_names(left->enqueue, right->enqueue) &&
 		same_names(left->alarm, right->alarm);
 }
 

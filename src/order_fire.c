@@ -77,13 +77,6 @@ refuse(Order *order, const char *event)
 					 order->machine->name, order->machine->version)));
 }
 
-static bool
-same_text(const char *left, const char *right)
-{
-	return left == right ||
-		(left != NULL && right != NULL && strcmp(left, right) == 0);
-}
-
 /* Whether this request was carried out before; PO014 if it was another. */
 static bool
 is_repeated(const Order *order, const FireCall *call)
@@ -95,9 +88,9 @@ is_repeated(const Order *order, const FireCall *call)
 										   call->cause.request_id);
 	if (before == NULL)
 		return false;
-	if (!same_text(before->event, call->event) ||
-		!same_text(before->cause.reason, call->cause.reason) ||
-		!same_text(before->cause.payload, call->cause.payload))
+	if (!payorder_same_text(before->event, call->event) ||
+		!payorder_same_text(before->cause.reason, call->cause.reason) ||
+		!payorder_same_text(before->cause.payload, call->cause.payload))
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_KEY_REUSED),
 				 errmsg("request_id was used for another event of order \"%s\"",

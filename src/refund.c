@@ -404,13 +404,12 @@ note_cancelled(Order *order, Payment *payment, const Refund *refund)
 static bool
 cancel_unclaimed(Order *order, Payment *payment, Refund *refund)
 {
-	if (refund->state == REFUND_HELD)
-		;						/* its money is owed already */
-	else if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
-			 !payorder_task_cancel_unclaimed(refund->task_id))
-		return false;
-	else
+	/* A held one's money is in owed, where it came from. */
+	if (refund->state != REFUND_HELD)
 	{
+		if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
+			!payorder_task_cancel_unclaimed(refund->task_id))
+			return false;
 		payment->pots.returning -= refund->amount;
 		give_back(payment, refund->from_kept, refund->from_owed,
 				  refund->from_review);
@@ -561,32 +560,35 @@ payorder_refund_resurrect(Order *order, Payment *payment, Refund *refund,
 	return moved;
 }
 
+/* Money of a refund that failed comes back from a pot: it is owed again. */
+static char *
+come_back(Order *order, Payment *payment, Refund *refund, int64 *pot,
+		  RefundState state)
+{
+	char	   *moved;
+
+	*pot -= refund->amount;
+	give_back(payment, 0, refund->amount, 0);
+	moved = payorder_payment_save(payment, order);
+	end_refund(refund, state);
+	payorder_payment_watch(order, payment);
+	return moved;
+}
+
 /* Our open refund failed for good (line 39). */
 char *
 payorder_refund_fail(Order *order, Payment *payment, Refund *refund)
 {
-	char	   *moved;
-
-	payment->pots.returning -= refund->amount;
-	give_back(payment, 0, refund->amount, 0);
-	moved = payorder_payment_save(payment, order);
-	end_refund(refund, REFUND_FAILED);
-	payorder_payment_watch(order, payment);
-	return moved;
+	return come_back(order, payment, refund, &payment->pots.returning,
+					 REFUND_FAILED);
 }
 
 /* Our refund failed after its success (line 38). */
 char *
 payorder_refund_reverse(Order *order, Payment *payment, Refund *refund)
 {
-	char	   *moved;
-
-	payment->pots.returned -= refund->amount;
-	give_back(payment, 0, refund->amount, 0);
-	moved = payorder_payment_save(payment, order);
-	end_refund(refund, REFUND_REVERSED);
-	payorder_payment_watch(order, payment);
-	return moved;
+	return come_back(order, payment, refund, &payment->pots.returned,
+					 REFUND_REVERSED);
 }
 
 /* Our open refund can't go through, and has not ended (line 40). */

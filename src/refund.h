@@ -95,9 +95,6 @@ extern void payorder_refund_settle(Order *order);
 extern void payorder_refund_register(void);
 
 /* refund_request.c: what the shop and the kernel ask for */
-extern void payorder_refund_ask(Order *order, Payment *payment,
-								Refund *refund, int64 from_owed,
-								int64 from_kept);
 extern bool payorder_refund_return(Order *order, Payment *payment,
 								   const Gateway *gateway, const char *cause);
 extern void payorder_refund_confirm(Order *order, Payment *payment,

@@ -186,9 +186,9 @@ note_request(Order *order, Payment *payment, const Refund *refund,
  * Reserves a refund's amount and has a worker ask the gateway for it; the row
  * is new here, or was held.
  */
-void
-payorder_refund_ask(Order *order, Payment *payment, Refund *refund,
-					int64 from_owed, int64 from_kept)
+static void
+ask(Order *order, Payment *payment, Refund *refund, int64 from_owed,
+	int64 from_kept)
 {
 	bool		was_held = refund->state == REFUND_HELD;
 	char	   *moved;
@@ -312,7 +312,7 @@ payorder_refund_return(Order *order, Payment *payment,
 void
 payorder_refund_confirm(Order *order, Payment *payment, Refund *refund)
 {
-	payorder_refund_ask(order, payment, refund, refund->amount, 0);
+	ask(order, payment, refund, refund->amount, 0);
 }
 
 static bool
@@ -341,7 +341,7 @@ refund_rest(Order *order, Payment *payment)
 	refund = new_refund(payment, kernel_number(payment, "order"), amount,
 						"order", REFUND_ASKED);
 	refund->reason = "refund_all";
-	payorder_refund_ask(order, payment, refund, owed, payment->pots.kept);
+	ask(order, payment, refund, owed, payment->pots.kept);
 }
 
 /*
@@ -531,8 +531,7 @@ request(const RefundCall *call, Order *order)
 	refund->reason = call->reason;
 	refund->actor = call->actor;
 	from_owed = Min(owed, refund->amount);
-	payorder_refund_ask(order, payment, refund, from_owed,
-						refund->amount - from_owed);
+	ask(order, payment, refund, from_owed, refund->amount - from_owed);
 	payorder_order_save(order);
 	return refund;
 }

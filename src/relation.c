@@ -552,6 +552,14 @@ payorder_required_text(FunctionCallInfo fcinfo, int number, const char *name)
 	return text;
 }
 
+/* Whether two texts are equal; NULL is equal to NULL only. */
+bool
+payorder_same_text(const char *left, const char *right)
+{
+	return left == right ||
+		(left != NULL && right != NULL && strcmp(left, right) == 0);
+}
+
 /*
  * Whether a text has the form of a number or id: 1 to 128 characters, none of
  * them a control character.

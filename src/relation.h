@@ -101,6 +101,8 @@ extern char *payorder_required_text(FunctionCallInfo fcinfo, int number,
 extern Datum payorder_composite(FunctionCallInfo fcinfo, Datum *values,
 								bool *nulls);
 
+extern bool payorder_same_text(const char *left, const char *right);
+
 #define LONGEST_ID	128			/* characters */
 extern bool payorder_is_id(const char *text);
 

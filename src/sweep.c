@@ -25,7 +25,6 @@
 #include "order.h"
 #include "refund.h"
 #include "relation.h"
-#include "sweep.h"
 #include "task.h"
 #include "timer.h"
 #include "work.h"
@@ -36,6 +35,19 @@
 PG_FUNCTION_INFO_V1(payorder_sweep);
 PG_FUNCTION_INFO_V1(payorder_retry_order);
 PG_FUNCTION_INFO_V1(payorder_next_due);
+
+/* What a sweep did. */
+typedef struct SweepCounts
+{
+	int			timers;
+	int			void_timers;
+	int			leases;
+	int			callbacks;
+	int			tasks;
+	int			failed;
+	int			left;			/* due, but somebody else held the order */
+	bool		more;
+} SweepCounts;
 
 /* What one unit of a sweep came to. */
 typedef enum Fate
@@ -321,8 +333,8 @@ sweep_kernel_tasks(TimestampTz at, int most, SweepCounts *counts)
  * Does what is due at an instant, up to a batch of each kind, in the current
  * transaction.
  */
-SweepCounts
-payorder_sweep_once(int batch, TimestampTz at)
+static SweepCounts
+sweep_once(int batch, TimestampTz at)
 {
 	SweepCounts counts = {0};
 	TimestampTz before = payorder_set_now(at);
@@ -352,8 +364,8 @@ earlier(TimestampTz left, TimestampTz right)
 }
 
 /* When there is something to do next, NO_TIME: never. */
-TimestampTz
-payorder_sweep_next(void)
+static TimestampTz
+next_due(void)
 {
 	TimestampTz next = earlier(payorder_timers_next(),
 							   earlier(payorder_tasks_next(),
@@ -381,7 +393,7 @@ payorder_sweep(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("at must be a finite instant"),
 				 errhint("Leave it out for now.")));
-	counts = payorder_sweep_once(batch, PG_GETARG_TIMESTAMPTZ(1));
+	counts = sweep_once(batch, PG_GETARG_TIMESTAMPTZ(1));
 	values[0] = Int32GetDatum(counts.timers);
 	values[1] = Int32GetDatum(counts.void_timers);
 	values[2] = Int32GetDatum(counts.leases);
@@ -413,7 +425,7 @@ payorder_retry_order(PG_FUNCTION_ARGS)
 Datum
 payorder_next_due(PG_FUNCTION_ARGS)
 {
-	TimestampTz next = payorder_sweep_next();
+	TimestampTz next = next_due();
 
 	if (next == NO_TIME)
 		PG_RETURN_NULL();

@@ -129,22 +129,28 @@ payorder_wake_at(TimestampTz due)
 }
 
 static void
-detach_at_exit(int code, Datum argument)
+detach(int code, Datum argument)
 {
-	payorder_wake_detach();
+	if (own_slot == NULL)
+		return;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	own_slot->database = InvalidOid;
+	own_slot->latch = NULL;
+	own_slot = NULL;
+	LWLockRelease(memory->lock);
 }
 
 /*
- * Makes this process the one that is woken for its database.  False if the
- * library is not preloaded or another worker does it already.
+ * Makes this process one that is woken for its database, where the library is
+ * preloaded and a slot is free; it polls all the same.
  */
-bool
+void
 payorder_wake_attach(void)
 {
 	Slot	   *free_slot = NULL;
 
 	if (memory == NULL)
-		return false;
+		return;
 	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MOST_WORKERS; i++)
 	{
@@ -162,20 +168,7 @@ payorder_wake_attach(void)
 	}
 	LWLockRelease(memory->lock);
 	if (own_slot != NULL)
-		before_shmem_exit(detach_at_exit, (Datum) 0);
-	return own_slot != NULL;
-}
-
-void
-payorder_wake_detach(void)
-{
-	if (own_slot == NULL)
-		return;
-	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
-	own_slot->database = InvalidOid;
-	own_slot->latch = NULL;
-	own_slot = NULL;
-	LWLockRelease(memory->lock);
+		before_shmem_exit(detach, (Datum) 0);
 }
 
 /*

@@ -13,8 +13,7 @@
 
 extern void payorder_wake_request_memory(void);
 extern void payorder_wake_at(TimestampTz due);
-extern bool payorder_wake_attach(void);
-extern void payorder_wake_detach(void);
+extern void payorder_wake_attach(void);
 extern void payorder_wake_sleeping_until(TimestampTz until);
 
 #endif							/* PAYORDER_WAKE_H */
