@@ -63,6 +63,13 @@ static Statement mark_asked = {
 	" WHERE payment_no = $1",
 	.arguments = "tz"
 };
+static Statement touched_attempts = {
+	.sql = "SELECT " ATTEMPT_COLUMNS " FROM payorder.attempts"
+	" WHERE ($2 IS NULL OR gateway = $2)"
+	" AND (state = 'open' OR created_at >= $1 OR applied_at >= $1)"
+	" ORDER BY created_at, payment_no",
+	.arguments = "zt"
+};
 static Statement wake_waiting = {
 	.sql = "UPDATE payorder.callbacks_waiting SET next_at = $2"
 	" WHERE order_no = $1 AND reason = 'attempt'",
@@ -137,18 +144,18 @@ payorder_attempts_any_at(const Order *order, const char *gateway)
 }
 
 static void
-enqueue(const Order *order, const Attempt *attempt, const char *kind)
+enqueue(const Attempt *attempt, const char *kind)
 {
 	TaskRequest task = {.not_after = NO_TIME};
 
 	task.kind = kind;
-	task.order_no = order->order_no;
+	task.order_no = attempt->order_no;
 	task.gateway = attempt->gateway;
 	task.idempotency_key = attempt->payment_no;
 	task.dedup_key = psprintf("%s:%s", kind, attempt->payment_no);
 	task.run_at = payorder_now();
 	task.payload = payorder_json_object("ttlt",
-										"order_no", order->order_no,
+										"order_no", attempt->order_no,
 										"payment_no", attempt->payment_no,
 										"amount", attempt->amount,
 										"currency", attempt->currency);
@@ -157,10 +164,27 @@ enqueue(const Order *order, const Attempt *attempt, const char *kind)
 
 /* Has a worker ask the gateway about an attempt. */
 void
-payorder_attempt_query(const Order *order, const Attempt *attempt)
+payorder_attempt_query(const Attempt *attempt)
 {
-	enqueue(order, attempt, "query_payment");
+	enqueue(attempt, "query_payment");
 	payorder_execute(&mark_asked, attempt->payment_no, payorder_now());
+}
+
+/*
+ * Has workers ask about all attempts that are open, or began or ended since;
+ * how many.
+ */
+int
+payorder_attempts_requery(TimestampTz since, const char *gateway)
+{
+	int			count;
+	Attempt    *attempts = read_attempts(payorder_query(&touched_attempts,
+														since, gateway),
+										 &count);
+
+	for (int i = 0; i < count; i++)
+		enqueue(&attempts[i], "query_payment");
+	return count;
 }
 
 static void
@@ -172,12 +196,16 @@ query_open(Order *order)
 										 &count);
 
 	for (int i = 0; i < count; i++)
-		payorder_attempt_query(order, &attempts[i]);
+		payorder_attempt_query(&attempts[i]);
 }
 
-/* Has workers close all open attempts but one (NULL: all). */
+/*
+ * Has workers close the open attempts that would pay more than what is left,
+ * but for one (NULL: none).
+ */
 void
-payorder_attempts_close_others(Order *order, const Attempt *winner)
+payorder_attempts_close_others(Order *order, const Attempt *winner,
+							   int64 left)
 {
 	int			count;
 	Attempt    *attempts = read_attempts(payorder_query(&open_attempts,
@@ -186,16 +214,17 @@ payorder_attempts_close_others(Order *order, const Attempt *winner)
 
 	for (int i = 0; i < count; i++)
 	{
-		if (winner == NULL ||
-			strcmp(attempts[i].payment_no, winner->payment_no) != 0)
-			enqueue(order, &attempts[i], "close_payment");
+		if (attempts[i].amount > left &&
+			(winner == NULL ||
+			 strcmp(attempts[i].payment_no, winner->payment_no) != 0))
+			enqueue(&attempts[i], "close_payment");
 	}
 }
 
 static void
 close_open(Order *order)
 {
-	payorder_attempts_close_others(order, NULL);
+	payorder_attempts_close_others(order, NULL, 0);
 }
 
 static bool

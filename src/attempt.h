@@ -26,10 +26,11 @@ extern Attempt *payorder_attempt_find(const char *payment_no);
 extern bool payorder_attempt_is_open(const Attempt *attempt);
 extern void payorder_attempt_end(Attempt *attempt, const char *state,
 								 bool asked_for);
-extern void payorder_attempt_query(const Order *order,
-								   const Attempt *attempt);
+extern void payorder_attempt_query(const Attempt *attempt);
+extern int	payorder_attempts_requery(TimestampTz since, const char *gateway);
 extern void payorder_attempts_close_others(Order *order,
-										   const Attempt *winner);
+										   const Attempt *winner,
+										   int64 left);
 extern bool payorder_attempts_any_open(const Order *order);
 extern bool payorder_attempts_any_at(const Order *order, const char *gateway);
 extern void payorder_attempt_register(void);

@@ -68,10 +68,7 @@ lock_payment(Decision *d)
 	if (d->refund != NULL)
 		d->refund = payorder_refund_lock(d->refund->refund_no);
 	if (d->order == NULL && d->payment->order_no != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("payment has got an order meanwhile"),
-				 errhint("Try again.")));
+		payorder_order_changed_meanwhile();
 }
 
 static void
@@ -81,11 +78,13 @@ reset(Decision *d)
 	d->verdict = d->detail = d->reason = d->moved = NULL;
 	d->return_cause = d->alarm_cause = d->error = NULL;
 	d->edge = NULL;
-	d->gone = false;
+	d->gone = d->other_name = false;
 	d->keep_payment = false;
+	d->amount = d->message.amount;
+	d->is_single = false;
 }
 
-/* Lines 9 to 40. */
+/* Lines 9 to 44. */
 static void
 decide(Decision *d)
 {
@@ -134,14 +133,16 @@ cause_of(const Decision *d)
 	cause.source = m->source;
 	cause.reason = d->detail == NULL ? d->verdict :
 		psprintf("%s(%s)", d->verdict, d->detail);
-	cause.payload = payorder_json_object("ttttLttj",
+	cause.payload = payorder_json_object("ttttLLttj",
 										 "event",
 										 payorder_event_name(m->event),
 										 "txn_id", m->txn_id,
 										 "verdict", d->verdict,
 										 "detail", d->detail,
 										 "amount",
-										 m->has_amount ? &m->amount : NULL,
+										 m->has_amount ? &d->amount : NULL,
+										 "total",
+										 m->amount_is_total ? &m->amount : NULL,
 										 "currency", m->currency,
 										 "refund_no", m->refund_no,
 										 "moved", d->moved);
@@ -184,7 +185,7 @@ payorder_keep_payment(Decision *d)
 	const Message *m = &d->message;
 	Payment    *payment;
 
-	if (m->event != EVENT_PAY)
+	if ((m->event & PAY_EVENTS) == 0)
 		return;
 	payment = payorder_payment_lock(m->gateway, m->txn_id);
 	if (payment == NULL)
@@ -200,6 +201,37 @@ payorder_keep_payment(Decision *d)
 		payment->payment_no = d->attempt->payment_no;
 	d->payment = payment;
 	d->moved = payorder_payment_save(payment, NULL);
+}
+
+/* Line 8. */
+static void
+keep_conflict(Decision *d)
+{
+	if (!payorder_callback_conflict(&d->message, "fact"))
+		return;
+	payorder_callback_review(&d->message, d->order_no, "conflict");
+	/* Evidence doesn't wait for the order; the event then stands beside it. */
+	d->order = d->order_no == NULL ? NULL :
+		payorder_order_skip_locked(d->order_no);
+	d->payment = NULL;
+	d->edge = NULL;
+	note(d);
+}
+
+/*
+ * Line 8 where the payment came as pay_part and now as pay, or the reverse:
+ * the first result stands, and the second name gets no row of its own.
+ */
+static void
+finish_other_name(Decision *d)
+{
+	if (d->stored)
+		payorder_waiting_delete(&d->message);
+	if (d->stored && !d->own_key)
+		payorder_callback_record(d);
+	else
+		payorder_callback_forget(&d->message);
+	keep_conflict(d);
 }
 
 /* Whether a callback that waits goes on waiting for the same. */
@@ -221,6 +253,11 @@ finish(Decision *d)
 {
 	if (d->gone || is_as_before(d))
 		return;
+	if (d->other_name)
+	{
+		finish_other_name(d);
+		return;
+	}
 	if (d->keep_payment)
 		payorder_keep_payment(d);
 	if (waits(d))
@@ -236,7 +273,7 @@ finish(Decision *d)
 		payorder_payment_alarm(d->order, d->payment, d->alarm_cause,
 							   d->payment->amount);
 	if (d->names_differ && d->payment != NULL &&
-		(d->message.event & REFUND_EVENTS) != 0)
+		(d->message.event & LATER_EVENTS) != 0)
 		payorder_payment_alarm(d->order, d->payment, "order_differs",
 							   d->payment->amount);
 	payorder_refund_settle(d->order);
@@ -252,7 +289,7 @@ is_parked_for_order(const Decision *d)
 {
 	return !d->gone && strcmp(d->verdict, "parked") == 0 &&
 		d->order_no == NULL && d->message.reference != NULL &&
-		(d->message.event & REFUND_EVENTS) == 0;
+		(d->message.event & LATER_EVENTS) == 0;
 }
 
 /*
@@ -286,11 +323,10 @@ static void
 decide_invalid(Decision *d)
 {
 	const Message *m = &d->message;
-	ReviewRequest review = {0};
 
 	reset(d);
 	payorder_decide(d, "mismatch", "invalid");
-	if (m->event == EVENT_PAY && m->has_amount && m->amount > 0 &&
+	if ((m->event & PAY_EVENTS) != 0 && m->has_amount && m->amount > 0 &&
 		m->currency != NULL && d->gateway->currency_known)
 	{
 		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
@@ -299,14 +335,7 @@ decide_invalid(Decision *d)
 		d->alarm_cause = "mismatch";
 	}
 	else
-	{
-		review.subject = psprintf("%s:%s:%s", m->gateway, m->txn_id,
-								  payorder_event_name(m->event));
-		review.cause = "invalid";
-		review.gateway = m->gateway;
-		review.detail = m->reference;
-		payorder_task_review(&review);
-	}
+		payorder_callback_review(m, NULL, "invalid");
 	finish(d);
 }
 
@@ -431,12 +460,33 @@ same_order(const Message *m, const Callback *stored)
 		(stored->message.reference != NULL &&
 		 strcmp(m->reference, stored->message.reference) == 0))
 		return true;
-	if (stored->message.reference == NULL && (m->event & REFUND_EVENTS) != 0)
+	if (stored->message.reference == NULL && (m->event & LATER_EVENTS) != 0)
 		return true;
 	ours = order_of_reference(m->reference);
 	if (theirs == NULL)
 		theirs = order_of_reference(stored->message.reference);
 	return ours != NULL && theirs != NULL && strcmp(ours, theirs) == 0;
+}
+
+/*
+ * A running total and a single amount are compared as single amounts, where
+ * the one of the total is known.
+ */
+static bool
+same_amount(const Message *m, const Callback *stored)
+{
+	const Message *old = &stored->message;
+	Refund	   *ours;
+
+	if (!m->has_amount || !old->has_amount)
+		return true;
+	if (m->amount_is_total == old->amount_is_total)
+		return m->amount == old->amount;
+	if (old->amount_is_total)
+		return stored->single_amount == NULL ||
+			m->amount == *stored->single_amount;
+	ours = m->refund_no == NULL ? NULL : payorder_refund_find(m->refund_no);
+	return ours == NULL || ours->amount == old->amount;
 }
 
 static bool
@@ -446,8 +496,7 @@ same_facts(const Message *m, const Callback *stored)
 
 	return same_order(m, stored) && same(m->payment_txn, old->payment_txn) &&
 		same(m->refund_no, old->refund_no) &&
-		same(m->currency, old->currency) &&
-		(!m->has_amount || !old->has_amount || m->amount == old->amount);
+		same(m->currency, old->currency) && same_amount(m, stored);
 }
 
 static bool
@@ -458,31 +507,6 @@ says_more(const Message *m, const Message *old)
 		(m->refund_no != NULL && old->refund_no == NULL) ||
 		(m->currency != NULL && old->currency == NULL) ||
 		(m->has_amount && !old->has_amount);
-}
-
-/* Line 8. */
-static void
-keep_conflict(Decision *d)
-{
-	const Message *m = &d->message;
-	ReviewRequest review = {0};
-
-	if (!payorder_callback_conflict(m, "fact"))
-		return;
-	review.subject = psprintf("%s:%s:%s", m->gateway, m->txn_id,
-							  payorder_event_name(m->event));
-	review.cause = "conflict";
-	review.order_no = d->order_no;
-	review.gateway = m->gateway;
-	review.amount = m->has_amount ? &m->amount : NULL;
-	review.currency = m->currency;
-	payorder_task_review(&review);
-	/* Evidence doesn't wait for the order; the event then stands beside it. */
-	d->order = d->order_no == NULL ? NULL :
-		payorder_order_skip_locked(d->order_no);
-	d->payment = NULL;
-	d->edge = NULL;
-	note(d);
 }
 
 static void
@@ -501,7 +525,7 @@ can_restate(const Message *m)
 {
 	Payment    *payment = payorder_payment_lock(m->gateway, m->txn_id);
 
-	return m->event != EVENT_PAY || payment == NULL ||
+	return (m->event & PAY_EVENTS) == 0 || payment == NULL ||
 		(payment->amount == m->amount &&
 		 strcmp(payment->currency, m->currency) == 0) ||
 		(payment->pots.review == payment->amount && payment->order_no == NULL);

@@ -14,16 +14,28 @@
 typedef enum MessageEvent
 {
 	EVENT_PAY = 1 << 0,
-	EVENT_PAY_FAILED = 1 << 1,
-	EVENT_PAY_CLOSED = 1 << 2,
-	EVENT_REFUND = 1 << 3,
-	EVENT_REFUND_FAILED = 1 << 4,
-	EVENT_REFUND_STUCK = 1 << 5
+	EVENT_PAY_PART = 1 << 1,
+	EVENT_PAY_FAILED = 1 << 2,
+	EVENT_PAY_CLOSED = 1 << 3,
+	EVENT_AUTHORISED = 1 << 4,
+	EVENT_REFUND = 1 << 5,
+	EVENT_REFUND_FAILED = 1 << 6,
+	EVENT_REFUND_STUCK = 1 << 7,
+	EVENT_PAY_REVERSED = 1 << 8,
+	EVENT_CHARGEBACK = 1 << 9,
+	EVENT_CHARGEBACK_REVERSED = 1 << 10,
+	EVENT_CHARGEBACK_LOST = 1 << 11
 } MessageEvent;
 
-#define ATTEMPT_EVENTS	(EVENT_PAY_FAILED | EVENT_PAY_CLOSED)
+#define PAY_EVENTS		(EVENT_PAY | EVENT_PAY_PART)
+#define ATTEMPT_EVENTS	(EVENT_PAY_FAILED | EVENT_PAY_CLOSED | EVENT_AUTHORISED)
 #define REFUND_EVENTS	(EVENT_REFUND | EVENT_REFUND_FAILED | EVENT_REFUND_STUCK)
-#define ALL_EVENTS		(EVENT_PAY | ATTEMPT_EVENTS | REFUND_EVENTS)
+#define DISPUTE_EVENTS	(EVENT_CHARGEBACK | EVENT_CHARGEBACK_REVERSED | EVENT_CHARGEBACK_LOST)
+/* about a payment that is there: it decides which order is meant */
+#define LATER_EVENTS	(REFUND_EVENTS | EVENT_PAY_REVERSED | DISPUTE_EVENTS)
+/* with an amount of money */
+#define MONEY_EVENTS	(PAY_EVENTS | EVENT_REFUND | EVENT_CHARGEBACK | EVENT_CHARGEBACK_REVERSED)
+#define ALL_EVENTS		(PAY_EVENTS | ATTEMPT_EVENTS | LATER_EVENTS)
 
 /* One fact that a gateway says; all but the first three may be missing. */
 typedef struct Message
@@ -34,6 +46,7 @@ typedef struct Message
 	const char *reference;		/* an order_no or payment_no */
 	bool		has_amount;
 	int64		amount;
+	bool		amount_is_total;	/* of all refunds of the payment so far */
 	const char *currency;
 	TimestampTz occurred_at;
 	const char *payload;
@@ -59,6 +72,7 @@ typedef struct Answer
 extern void payorder_answer_values(const Answer *answer, Datum *values,
 								   bool *nulls);
 extern bool payorder_message_event(const char *name, MessageEvent *event);
+extern char *payorder_message_events(void);
 extern Answer *payorder_callback_ingest(const Message *message);
 extern bool payorder_callback_drain_timer(const char *order_no);
 extern int	payorder_callback_drain_due(TimestampTz at, int most, bool *more);

@@ -20,6 +20,7 @@ typedef struct Callback
 	const char *first_verdict;
 	const char *verdict;
 	const char *detail;
+	const int64 *single_amount; /* of a running total; NULL: not known */
 } Callback;
 
 /* A row of payorder.callbacks_waiting. */
@@ -37,7 +38,6 @@ typedef struct Waiting
 	TimestampTz arrived_at;
 	TimestampTz next_at;
 	int			tries;
-	bool		alarmed;
 } Waiting;
 
 typedef struct Decision
@@ -53,6 +53,8 @@ typedef struct Decision
 	bool		at_key;			/* still waiting for the key */
 	bool		gave_up;		/* its order may be just being created */
 	bool		gone;			/* another transaction decided it meanwhile */
+	bool		other_name;		/* the payment is there as pay, or as pay_part */
+	const char *attached;		/* the order that a person gives it to */
 	const char *defer;			/* write it down as deferred, with this reason */
 	int			tries;			/* how often it raised before */
 
@@ -63,6 +65,10 @@ typedef struct Decision
 	Attempt    *attempt;
 	Payment    *payment;
 	Refund	   *refund;
+	const Callback *chargeback; /* that began the dispute of this message */
+
+	int64		amount;			/* the message's; of a total, the single one */
+	bool		is_single;		/* it was worked out of a total */
 
 	/* the result */
 	const char *verdict;
@@ -98,6 +104,8 @@ extern Answer *payorder_answer(const Decision *decision);
 
 /* callback_drain.c */
 extern Answer *payorder_redecide(const Callback *callback);
+extern void payorder_callback_review(const Message *message,
+									 const char *order_no, const char *cause);
 extern bool payorder_drain_older(Decision *decision);
 extern void payorder_end_reviews(Decision *decision);
 extern void payorder_drain_related(Decision *decision);
@@ -112,18 +120,30 @@ extern void payorder_decide(Decision *decision, const char *verdict,
 							const char *detail);
 extern void payorder_resolve(Decision *decision);
 extern void payorder_restate(Decision *decision, Payment *payment);
+extern void payorder_wait_for(Decision *decision, const char *verdict,
+							  const char *reason, TimestampTz next_at);
+extern bool payorder_parked_alarms(MessageEvent event);
 extern bool payorder_always(Decision *decision);
 extern bool payorder_no_refund(Decision *decision);
 extern void payorder_stale(Decision *decision);
 extern void payorder_park_payment(Decision *decision);
 extern void payorder_park_refund(Decision *decision);
 
+/* callback_attempt_lines.c */
+extern const Line payorder_attempt_lines[];
+
 /* callback_refund_lines.c */
 extern const Line payorder_refund_lines[];
+
+/* callback_taken_lines.c */
+extern const Line payorder_taken_lines[];
 
 /* callback_store.c */
 extern const char *payorder_event_name(MessageEvent event);
 extern Callback *payorder_callback_find(const Message *message);
+extern Callback *payorder_callback_other(const Message *message,
+										 MessageEvent event);
+extern void payorder_callback_forget(const Message *message);
 extern Callback *payorder_callback_lock(const Waiting *waiting);
 extern bool payorder_callback_skip_locked(const Waiting *waiting);
 extern bool payorder_callback_insert(const Message *message);
@@ -137,11 +157,12 @@ extern void payorder_waiting_delete(const Message *message);
 extern void payorder_waiting_behind(const Waiting *waiting,
 									TimestampTz next_at);
 extern void payorder_waiting_later(const Waiting *waiting, TimestampTz next_at,
-								   int tries, bool alarmed);
+								   int tries);
 extern Waiting *payorder_waiting_of_order(const char *order_no,
 										  bool deferred_only, int most,
 										  int *count);
-extern Waiting *payorder_waiting_for(const Payment *payment,
+extern Waiting *payorder_waiting_for(const Message *message,
+									 const Payment *payment,
 									 const Refund *refund, int *count);
 extern int	payorder_waiting_tries(const Message *message);
 extern Waiting *payorder_waiting_due(TimestampTz at, int most, int *count);

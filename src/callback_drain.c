@@ -51,8 +51,10 @@ static Statement end_draining = {
 	.arguments = ""
 };
 
-static void
-review_key(const Message *m, const char *order_no, const char *cause)
+/* Has a person look at a message. */
+void
+payorder_callback_review(const Message *m, const char *order_no,
+						 const char *cause)
 {
 	ReviewRequest review = {0};
 
@@ -61,6 +63,9 @@ review_key(const Message *m, const char *order_no, const char *cause)
 	review.cause = cause;
 	review.order_no = order_no;
 	review.gateway = m->gateway;
+	review.txn_id = m->txn_id;
+	review.event = payorder_event_name(m->event);
+	review.detail = m->reference;
 	review.amount = m->has_amount ? &m->amount : NULL;
 	review.currency = m->currency;
 	payorder_task_review(&review);
@@ -79,7 +84,7 @@ write_deferred(void *decision)
 	payorder_waiting_write(d);
 	payorder_callback_record(d);
 	if (d->tries >= MOST_TRIES)
-		review_key(&d->message, d->order_no, "deferred_error");
+		payorder_callback_review(&d->message, d->order_no, "deferred_error");
 }
 
 /*
@@ -249,7 +254,7 @@ payorder_drain_related(Decision *d)
 
 	if (d->payment == NULL && d->refund == NULL)
 		return;
-	waiting = payorder_waiting_for(d->payment, d->refund, &count);
+	waiting = payorder_waiting_for(&d->message, d->payment, d->refund, &count);
 	for (int i = 0; i < count; i++)
 		drain_one(&waiting[i], d->in_sweep);
 	if (count > 0)
@@ -280,7 +285,7 @@ payorder_meet_order(Decision *d)
 		row.gateway = d->message.gateway;
 		row.txn_id = d->message.txn_id;
 		row.event = payorder_event_name(d->message.event);
-		payorder_waiting_later(&row, payorder_now(), 0, false);
+		payorder_waiting_later(&row, payorder_now(), 0);
 	}
 }
 
@@ -367,22 +372,22 @@ reschedule(const Waiting *waiting, const Decision *d)
 		payorder_park_limit * USECS_PER_SEC;
 	int			tries = Min(waiting->tries + 1, 6);
 	TimestampTz next = DT_NOEND;
-	bool		is_attempt_event = (d->message.event & ATTEMPT_EVENTS) != 0;
+	bool		alarms = payorder_parked_alarms(d->message.event);
 
-	if (!is_attempt_event && now >= limit)
-		review_key(&d->message, d->order_no, "parked_limit");
-	else if (!is_attempt_event && now >= alert)
+	if (alarms && now >= limit)
+		payorder_callback_review(&d->message, d->order_no, "parked_limit");
+	else if (alarms && now >= alert)
 	{
-		review_key(&d->message, d->order_no, "parked");
+		payorder_callback_review(&d->message, d->order_no, "parked");
 		next = limit;
 	}
-	else if (!is_attempt_event)
+	else if (alarms)
 		next = alert;
-	if (strcmp(d->detail, "payment") == 0 || strcmp(d->detail, "refund") == 0)
+	if (strcmp(d->detail, "order") != 0)
 		next = Min(next, now + (int64) pow(10, tries) * USECS_PER_SEC);
 	if (d->gave_up)
 		next = now + USECS_PER_SEC;
-	payorder_waiting_later(waiting, next, tries, now >= alert);
+	payorder_waiting_later(waiting, next, tries);
 }
 
 /* One row of the waiting list that is due. */

@@ -12,30 +12,18 @@
 #include "utils/builtins.h"
 
 #include "callback.h"
+#include "guc.h"
 #include "relation.h"
 
 PG_FUNCTION_INFO_V1(payorder_ingest);
 
 static void
-refuse_later_event(const char *event)
+unknown_event(const char *event)
 {
-	static const char *const later[] = {
-		"pay_part", "pay_reversed", "authorised", "chargeback",
-		"chargeback_reversed", "chargeback_lost"
-	};
-
-	for (size_t i = 0; i < lengthof(later); i++)
-	{
-		if (strcmp(event, later[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("event \"%s\" is not supported yet", event),
-					 errhint("This version takes pay, pay_failed, pay_closed, refund, refund_failed and refund_stuck.")));
-	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown event \"%.63s\"", event),
-			 errhint("Events are pay, pay_failed, pay_closed, refund, refund_failed and refund_stuck.")));
+			 errhint("Events are %s.", payorder_message_events())));
 }
 
 static void
@@ -86,7 +74,7 @@ read_message(FunctionCallInfo fcinfo)
 	m.txn_id = payorder_required_text(fcinfo, 1, "txn_id");
 	event = payorder_required_text(fcinfo, 2, "event");
 	if (!payorder_message_event(event, &m.event))
-		refuse_later_event(event);
+		unknown_event(event);
 	m.reference = payorder_text_argument(fcinfo, 3);
 	m.has_amount = !PG_ARGISNULL(4);
 	m.amount = m.has_amount ? PG_GETARG_INT64(4) : 0;
@@ -96,11 +84,8 @@ read_message(FunctionCallInfo fcinfo)
 	m.source = PG_ARGISNULL(8) ? "callback" : payorder_text_argument(fcinfo, 8);
 	m.payment_txn = payorder_text_argument(fcinfo, 9);
 	m.refund_no = payorder_text_argument(fcinfo, 10);
-	if (!PG_ARGISNULL(11) && PG_GETARG_BOOL(11))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("amount_is_total is not supported yet"),
-				 errhint("Give the amount of the single refund.")));
+	m.amount_is_total = !PG_ARGISNULL(11) && PG_GETARG_BOOL(11) &&
+		m.event == EVENT_REFUND;
 	check_source(m.source, m.gateway);
 	return m;
 }
@@ -113,6 +98,7 @@ payorder_ingest(PG_FUNCTION_ARGS)
 	bool		nulls[ANSWER_COLUMNS];
 
 	payorder_prevent_read_only("ingest()");
+	payorder_require_sync();
 	message = read_message(fcinfo);
 	payorder_answer_values(payorder_callback_ingest(&message), values, nulls);
 	PG_RETURN_DATUM(payorder_composite(fcinfo, values, nulls));

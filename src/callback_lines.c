@@ -5,9 +5,11 @@
  *
  * Read each table from the top: the first line that is there for the event
  * and holds decides.  The numbers are those of doc/verdicts.md.  Here are the
- * address (9 to 11), pay (13 to 18) and the end of attempts (21 to 25);
- * refunds (27 to 40) are in callback_refund_lines.c; what comes before the
- * address (5 to 8) and around the lock (12, 20) is the frame in callback.c.
+ * address (9 to 11) and pay (13 to 18); the end of attempts (21 to 25a) is in
+ * callback_attempt_lines.c, refunds (27 to 40) in callback_refund_lines.c,
+ * reversals and chargebacks (26, 41 to 44) in callback_taken_lines.c; what
+ * comes before the address (5 to 8) and around the lock (12, 20) is the frame
+ * in callback.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,14 +41,15 @@ payorder_message_is_valid(const Message *m, const Gateway *gateway)
 {
 	bool		is_none = strcmp(m->gateway, "none") == 0;
 
-	if (m->event == EVENT_PAY || m->event == EVENT_REFUND)
+	if ((m->event & MONEY_EVENTS) != 0)
 	{
 		if (!m->has_amount || m->amount < 0 || (m->amount == 0) != is_none)
 			return false;
 	}
-	if (m->currency == NULL ? m->event == EVENT_PAY : !gateway->currency_known)
+	if (m->currency == NULL ? (m->event & PAY_EVENTS) != 0 :
+		!gateway->currency_known)
 		return false;
-	if (m->event == EVENT_PAY && !gateway->pay_id_fits)
+	if ((m->event & PAY_EVENTS) != 0 && !gateway->pay_id_fits)
 		return false;
 	return is_id(m->txn_id) && is_id(m->reference) &&
 		is_id(m->payment_txn) && is_id(m->refund_no);
@@ -101,11 +104,33 @@ resolve_payment(Decision *d)
 		names_order(d, named->order_no);
 	if (refund != NULL && strcmp(refund->gateway, m->gateway) == 0)
 		names_order(d, refund->order_no);
-	if (d->payment == NULL && m->event != EVENT_PAY)
+	if (d->payment == NULL && (m->event & PAY_EVENTS) == 0)
 		d->payment = named;
 	if (d->payment != NULL && d->payment->payment_no != NULL &&
 		m->reference == NULL)
 		d->attempt = payorder_attempt_find(d->payment->payment_no);
+}
+
+/* The payment that a gateway took back, or that a dispute is about. */
+static void
+resolve_taken(Decision *d)
+{
+	const Message *m = &d->message;
+	const char *txn_id = m->payment_txn;
+	Refund	   *refund = m->refund_no == NULL ? NULL :
+		payorder_refund_find(m->refund_no);
+
+	if (m->event == EVENT_CHARGEBACK_REVERSED ||
+		m->event == EVENT_CHARGEBACK_LOST)
+		d->chargeback = payorder_callback_other(m, EVENT_CHARGEBACK);
+	if (txn_id == NULL && d->chargeback != NULL)
+		txn_id = d->chargeback->message.payment_txn;
+	d->payment = payorder_payment_find(m->gateway,
+									   txn_id != NULL ? txn_id : m->txn_id);
+	if (d->payment != NULL)
+		names_order(d, d->payment->order_no);
+	if (refund != NULL && strcmp(refund->gateway, m->gateway) == 0)
+		names_order(d, refund->order_no);
 }
 
 static void
@@ -135,15 +160,19 @@ payorder_resolve(Decision *d)
 	d->attempt = NULL;
 	d->payment = NULL;
 	d->refund = NULL;
+	d->chargeback = NULL;
 	if (d->message.event & REFUND_EVENTS)
 		resolve_refund(d);
+	else if (d->message.event & LATER_EVENTS)
+		resolve_taken(d);
 	else
 		resolve_payment(d);
 	if (d->payment != NULL)
 		names_order(d, d->payment->order_no);
 	if (d->refund != NULL)
 		names_order(d, d->refund->order_no);
-	resolve_reference(d);
+	if (d->attached == NULL)
+		resolve_reference(d);
 }
 
 /* Takes amount and currency of a payment in review from a better message. */
@@ -185,9 +214,9 @@ save_payment(Decision *d)
  * What is decided before the order is locked writes nothing yet: the frame
  * locks the key and writes the payment then.
  */
-static void
-wait_for(Decision *d, const char *verdict, const char *reason,
-		 TimestampTz next_at)
+void
+payorder_wait_for(Decision *d, const char *verdict, const char *reason,
+				  TimestampTz next_at)
 {
 	payorder_decide(d, verdict, reason);
 	d->next_at = next_at;
@@ -198,6 +227,36 @@ static TimestampTz
 alert_time(void)
 {
 	return payorder_now() + payorder_park_alert * USECS_PER_SEC;
+}
+
+/* Whether a person must see that such a message is parked too long. */
+bool
+payorder_parked_alarms(MessageEvent event)
+{
+	return event != EVENT_PAY_FAILED && event != EVENT_PAY_CLOSED;
+}
+
+/*
+ * Whether the payment was taken under the other of pay and pay_part: a row of
+ * payments comes of one of them only.
+ */
+static bool
+under_other_name(Decision *d)
+{
+	Callback   *other;
+
+	if (d->payment == NULL)
+		return false;
+	other = payorder_callback_other(&d->message, d->message.event == EVENT_PAY ?
+									EVENT_PAY_PART : EVENT_PAY);
+	return other != NULL && other->verdict != NULL;
+}
+
+static void
+conflict_fact(Decision *d)
+{
+	payorder_decide(d, "conflict", "fact");
+	d->other_name = true;
 }
 
 static bool
@@ -212,7 +271,7 @@ conflict_order(Decision *d)
 	payorder_decide(d, "conflict", "order");
 	d->order_no = NULL;
 	d->keep_payment = true;
-	if (d->message.event == EVENT_PAY)
+	if (d->message.event & PAY_EVENTS)
 		d->alarm_cause = "conflict";
 }
 
@@ -226,7 +285,7 @@ gateway_paused(Decision *d)
 static void
 defer_paused(Decision *d)
 {
-	wait_for(d, "deferred", "paused", DT_NOEND);
+	payorder_wait_for(d, "deferred", "paused", DT_NOEND);
 }
 
 static bool
@@ -238,8 +297,9 @@ no_order(Decision *d)
 static void
 park_order(Decision *d)
 {
-	wait_for(d, "parked", "order", d->message.event == EVENT_PAY ?
-			 alert_time() : DT_NOEND);
+	payorder_wait_for(d, "parked", "order",
+					  payorder_parked_alarms(d->message.event) ?
+					  alert_time() : DT_NOEND);
 }
 
 static bool
@@ -251,7 +311,7 @@ nothing_known(Decision *d)
 void
 payorder_park_payment(Decision *d)
 {
-	wait_for(d, "parked", "payment", payorder_now() + USECS_PER_SEC);
+	payorder_wait_for(d, "parked", "payment", payorder_now() + USECS_PER_SEC);
 }
 
 bool
@@ -263,15 +323,24 @@ payorder_no_refund(Decision *d)
 void
 payorder_park_refund(Decision *d)
 {
-	wait_for(d, "parked", "refund", payorder_now() + USECS_PER_SEC);
+	payorder_wait_for(d, "parked", "refund", payorder_now() + USECS_PER_SEC);
+}
+
+static bool
+no_payment(Decision *d)
+{
+	return d->payment == NULL;
 }
 
 static const Line address_lines[] = {
-	{"9", EVENT_PAY | ATTEMPT_EVENTS, names_differ, conflict_order},
+	{"8", PAY_EVENTS, under_other_name, conflict_fact},
+	{"9", PAY_EVENTS | ATTEMPT_EVENTS, names_differ, conflict_order},
 	{"10", ALL_EVENTS, gateway_paused, defer_paused},
-	{"11", EVENT_PAY | ATTEMPT_EVENTS, no_order, park_order},
+	{"11", PAY_EVENTS | ATTEMPT_EVENTS, no_order, park_order},
+	{"26", EVENT_PAY_REVERSED, no_payment, payorder_park_payment},
 	{"27", EVENT_REFUND, nothing_known, payorder_park_payment},
 	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, payorder_no_refund, payorder_park_refund},
+	{"41", DISPUTE_EVENTS, no_payment, payorder_park_payment},
 	{0}
 };
 
@@ -281,6 +350,7 @@ static bool
 attempt_missing(Decision *d)
 {
 	return d->gateway->require_attempt && d->attempt == NULL &&
+		d->attached == NULL &&
 		strcmp(d->message.gateway, "none") != 0 &&
 		!payorder_attempts_any_at(d->order, d->message.gateway);
 }
@@ -288,7 +358,7 @@ attempt_missing(Decision *d)
 static void
 park_attempt(Decision *d)
 {
-	wait_for(d, "parked", "order", alert_time());
+	payorder_wait_for(d, "parked", "order", alert_time());
 	d->reason = "attempt";
 }
 
@@ -365,9 +435,20 @@ currency_differs(Decision *d)
 	return strcmp(currency, d->order->currency) != 0;
 }
 
+/* A part of what is to be paid, where the machine takes parts. */
+static bool
+is_part(Decision *d)
+{
+	return d->message.event == EVENT_PAY_PART &&
+		payorder_state_edge(d->order->state, "pay_part") != NULL;
+}
+
 static bool
 amount_differs(Decision *d)
 {
+	if (is_part(d))
+		return paid_now(d) > left_to_pay(d) ||
+			(d->attempt != NULL && paid_now(d) > d->attempt->amount);
 	return paid_now(d) != (d->attempt != NULL ? d->attempt->amount :
 						   left_to_pay(d));
 }
@@ -375,7 +456,8 @@ amount_differs(Decision *d)
 static bool
 left_differs(Decision *d)
 {
-	return d->attempt != NULL && d->attempt->amount != left_to_pay(d);
+	return !is_part(d) && d->attempt != NULL &&
+		d->attempt->amount != left_to_pay(d);
 }
 
 static bool
@@ -384,10 +466,25 @@ all_equal(Decision *d)
 	return !currency_differs(d) && !amount_differs(d) && !left_differs(d);
 }
 
+/* Line 13b: the order's payment was reversed, and this is one for it. */
+static bool
+restores(Decision *d)
+{
+	return d->order->frozen && !payorder_order_is_refunded(d->order) &&
+		all_equal(d);
+}
+
+static bool
+frozen_and_refunded(Decision *d)
+{
+	return d->order->frozen && payorder_order_is_refunded(d->order) &&
+		all_equal(d);
+}
+
 static bool
 order_shut(Decision *d)
 {
-	return payorder_state_edge(d->order->state, "pay") == NULL;
+	return !d->order->frozen && payorder_state_edge(d->order->state, "pay") == NULL;
 }
 
 static bool
@@ -398,7 +495,7 @@ can_reopen(Decision *d)
 }
 
 static void
-keep(Decision *d, const char *event)
+move_to_kept(Decision *d)
 {
 	Payment    *payment = d->payment;
 
@@ -406,9 +503,24 @@ keep(Decision *d, const char *event)
 	payment->pots.kept += payment->pots.review;
 	payment->pots.review = 0;
 	save_payment(d);
+}
+
+static void
+keep(Decision *d, const char *event)
+{
+	move_to_kept(d);
 	d->edge = payorder_order_edge(d->order, event);
 	if (d->edge == NULL)
 		elog(ERROR, "could not take edge \"%s\"", event);
+}
+
+static void
+restore(Decision *d)
+{
+	decide_payment(d, "applied", "restored");
+	d->order->frozen = false;
+	move_to_kept(d);
+	payorder_attempts_close_others(d->order, d->attempt, 0);
 }
 
 static void
@@ -416,7 +528,7 @@ reopen(Decision *d)
 {
 	decide_payment(d, "late", "reopened");
 	keep(d, "reopen");
-	payorder_attempts_close_others(d->order, d->attempt);
+	payorder_attempts_close_others(d->order, d->attempt, 0);
 }
 
 static void
@@ -461,32 +573,11 @@ payorder_always(Decision *d)
 static void
 pay(Decision *d)
 {
+	bool		is_rest = !is_part(d) || paid_now(d) == left_to_pay(d);
+
 	decide_payment(d, "applied", NULL);
-	keep(d, "pay");
-	payorder_attempts_close_others(d->order, d->attempt);
-}
-
-/* ---- 21 to 25: an attempt ended without money ---- */
-
-static bool
-has_payment(Decision *d)
-{
-	return d->payment != NULL ||
-		(d->attempt != NULL && strcmp(d->attempt->state, "paid") == 0);
-}
-
-static void
-stale_after_pay(Decision *d)
-{
-	payorder_decide(d, "stale", NULL);
-	if (d->message.event == EVENT_PAY_CLOSED && d->attempt != NULL)
-		payorder_attempt_query(d->order, d->attempt);
-}
-
-static bool
-attempt_ended(Decision *d)
-{
-	return d->attempt != NULL && !payorder_attempt_is_open(d->attempt);
+	keep(d, is_rest ? "pay" : "pay_part");
+	payorder_attempts_close_others(d->order, d->attempt, left_to_pay(d));
 }
 
 void
@@ -495,75 +586,20 @@ payorder_stale(Decision *d)
 	payorder_decide(d, "stale", NULL);
 }
 
-static bool
-ends_attempt(Decision *d)
-{
-	return d->attempt != NULL &&
-		(d->message.event == EVENT_PAY_CLOSED || d->gateway->failed_is_final);
-}
-
-static bool
-can_confirm_close(Decision *d)
-{
-	return payorder_order_is_closing(d->order) &&
-		payorder_guard_holds("no_open_attempt", d->order);
-}
-
-static void
-end_attempt(Decision *d)
-{
-	payorder_decide(d, "applied", "attempt");
-	payorder_attempt_end(d->attempt, d->message.event == EVENT_PAY_CLOSED ?
-						 "closed" : "failed",
-						 strcmp(d->message.source, "query") == 0);
-	if (can_confirm_close(d))	/* 24 */
-		d->edge = payorder_order_edge(d->order, "close_confirmed");
-}
-
-static bool
-attempt_open(Decision *d)
-{
-	return d->attempt != NULL;
-}
-
-static void
-note_failure(Decision *d)
-{
-	payorder_decide(d, "applied", "noted");
-}
-
-static bool
-confirms_close(Decision *d)
-{
-	return d->message.event == EVENT_PAY_CLOSED && can_confirm_close(d);
-}
-
-static void
-confirm_close(Decision *d)
-{
-	payorder_decide(d, "applied", NULL);
-	d->edge = payorder_order_edge(d->order, "close_confirmed");
-}
-
 /* ---- the tables under the lock ---- */
 
 static const Line pay_lines[] = {
-	{"11", EVENT_PAY | ATTEMPT_EVENTS, attempt_missing, park_attempt},
-	{"D", EVENT_PAY, payment_reversed, stale_reversed},
-	{"13", EVENT_PAY, order_paid, excess},
-	{"14a", EVENT_PAY, can_reopen, reopen},
-	{"14b", EVENT_PAY, order_shut, late},
-	{"15", EVENT_PAY, currency_differs, mismatch_currency},
-	{"16", EVENT_PAY, amount_differs, mismatch_amount},
-	{"17", EVENT_PAY, left_differs, mismatch_repriced},
-	{"18", EVENT_PAY, payorder_always, pay},
-
-	{"21", ATTEMPT_EVENTS, has_payment, stale_after_pay},
-	{"22", ATTEMPT_EVENTS, attempt_ended, payorder_stale},
-	{"23", ATTEMPT_EVENTS, ends_attempt, end_attempt},
-	{"23", ATTEMPT_EVENTS, attempt_open, note_failure},
-	{"25", ATTEMPT_EVENTS, confirms_close, confirm_close},
-	{"25", ATTEMPT_EVENTS, payorder_always, payorder_stale},
+	{"11", PAY_EVENTS | ATTEMPT_EVENTS, attempt_missing, park_attempt},
+	{"D", PAY_EVENTS, payment_reversed, stale_reversed},
+	{"13", PAY_EVENTS, order_paid, excess},
+	{"13b", PAY_EVENTS, restores, restore},
+	{"13b", PAY_EVENTS, frozen_and_refunded, late},
+	{"14a", PAY_EVENTS, can_reopen, reopen},
+	{"14b", PAY_EVENTS, order_shut, late},
+	{"15", PAY_EVENTS, currency_differs, mismatch_currency},
+	{"16", PAY_EVENTS, amount_differs, mismatch_amount},
+	{"17", PAY_EVENTS, left_differs, mismatch_repriced},
+	{"18", PAY_EVENTS, payorder_always, pay},
 	{0}
 };
 
@@ -593,6 +629,7 @@ payorder_decide_address(Decision *d)
 void
 payorder_decide_locked(Decision *d)
 {
-	if (!walk(pay_lines, d) && !walk(payorder_refund_lines, d))
+	if (!walk(pay_lines, d) && !walk(payorder_attempt_lines, d) &&
+		!walk(payorder_refund_lines, d) && !walk(payorder_taken_lines, d))
 		elog(ERROR, "no line holds");
 }

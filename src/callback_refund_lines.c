@@ -67,13 +67,85 @@ mismatch_refund_currency(Decision *d)
 {
 	payorder_decide(d, "mismatch", "currency");
 	payorder_payment_alarm(d->order, d->payment, "refund_currency",
-						   d->message.amount);
+						   d->amount);
 }
 
 static bool
 is_ours(Decision *d)
 {
 	return d->refund != NULL && strcmp(d->refund->cause, "external") != 0;
+}
+
+/* ---- 29: all that ever went back, from which the single amount follows ---- */
+
+static bool
+is_total(Decision *d)
+{
+	return d->message.amount_is_total && !d->is_single;
+}
+
+static bool
+any_open(Decision *d)
+{
+	int			count;
+	Refund	   *refunds = payorder_refunds_lock(d->payment, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (payorder_refund_is_open(&refunds[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool
+total_of_others(Decision *d)
+{
+	return is_total(d) && !is_ours(d) && any_open(d);
+}
+
+static void
+park_total(Decision *d)
+{
+	payorder_wait_for(d, "parked", "total", payorder_now() + USECS_PER_SEC);
+}
+
+static bool
+total_is_known(Decision *d)
+{
+	return is_total(d) && !is_ours(d) &&
+		d->amount <= d->payment->pots.returned;
+}
+
+/* Less than went back, as far as is known here: one of ours may not have. */
+static void
+stale_total(Decision *d)
+{
+	int			count;
+	Refund	   *refunds = payorder_refunds_lock(d->payment, &count);
+	bool		less = d->amount < d->payment->pots.returned;
+
+	payorder_decide(d, "stale", NULL);
+	for (int i = 0; i < count && less; i++)
+	{
+		if (refunds[i].state == REFUND_SUCCEEDED &&
+			strcmp(refunds[i].cause, "external") != 0)
+			payorder_refund_query(&refunds[i], payorder_now());
+	}
+}
+
+/* Never holds by itself: turns a total into a single amount for what follows. */
+static bool
+works_out_single(Decision *d)
+{
+	if (!is_total(d))
+		return false;
+	if (is_ours(d))
+		d->amount = d->refund->amount;
+	else
+		d->amount -= d->payment->pots.returned;
+	d->is_single = true;
+	return false;
 }
 
 static bool
@@ -96,7 +168,7 @@ conflict_payment(Decision *d)
 			payorder_refund_query(&refunds[i], payorder_now());
 	}
 	payorder_payment_alarm(d->order, d->payment, "refund_conflict",
-						   d->message.amount);
+						   d->amount);
 }
 
 static bool
@@ -109,7 +181,7 @@ ours_pending(Decision *d)
 static bool
 ours_pending_equal(Decision *d)
 {
-	return ours_pending(d) && d->refund->amount == d->message.amount;
+	return ours_pending(d) && d->refund->amount == d->amount;
 }
 
 static RefundWord
@@ -119,7 +191,7 @@ word_of(Decision *d)
 
 	word.refund_no = d->message.refund_no;
 	word.gateway_refund_id = d->message.txn_id;
-	word.amount = d->message.amount;
+	word.amount = d->amount;
 	word.occurred_at = d->message.occurred_at;
 	word.actor = psprintf("gateway:%s", d->message.gateway);
 	word.source = d->message.source;
@@ -254,6 +326,9 @@ const Line payorder_refund_lines[] = {
 	{"27", EVENT_REFUND, payment_unknown, payorder_park_payment},
 	{"27", EVENT_REFUND, payment_unnamed, mismatch_unnamed},
 	{"28", EVENT_REFUND, other_currency, mismatch_refund_currency},
+	{"29", EVENT_REFUND, total_of_others, park_total},
+	{"29", EVENT_REFUND, total_is_known, stale_total},
+	{"29", EVENT_REFUND, works_out_single, NULL},
 	{"30", EVENT_REFUND, of_other_payment, conflict_payment},
 	{"31", EVENT_REFUND, ours_pending_equal, refund_succeeded},
 	{"32", EVENT_REFUND, ours_pending, refund_differs},

@@ -19,13 +19,13 @@
 
 #define FACT_COLUMNS \
 	"gateway, txn_id, event, reference, payment_txn, refund_no, amount," \
-	" currency, occurred_at, source"
+	" amount_is_total, currency, occurred_at, source"
 #define CALLBACK_COLUMNS \
-	FACT_COLUMNS ", order_no, first_verdict, verdict, detail"
+	FACT_COLUMNS ", order_no, first_verdict, verdict, detail, single_amount"
 #define WAITING_COLUMNS \
 	"w.gateway, w.txn_id, w.event, w.verdict, w.reason, w.reference," \
 	" w.order_no, w.payment_txn, w.refund_no, w.arrived_at, w.next_at," \
-	" w.tries, w.alarmed"
+	" w.tries"
 
 static Statement find_callback = {
 	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
@@ -46,38 +46,40 @@ static Statement skip_callback = {
 static Statement insert_callback = {
 	.sql = "INSERT INTO payorder.callbacks (" FACT_COLUMNS ", body, body_sha256,"
 	" received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
-	" $13) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
-	.arguments = "ttttttLtztjyz"
+	" $13, $14) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
+	.arguments = "ttttttLbtztjyz"
 };
 static Statement refill_callback = {
 	.sql = "UPDATE payorder.callbacks SET"
 	" reference = coalesce($4, reference),"
 	" payment_txn = coalesce($5, payment_txn),"
-	" refund_no = coalesce($6, refund_no), amount = coalesce($7, amount),"
-	" currency = coalesce($8, currency),"
-	" occurred_at = coalesce($9, occurred_at)"
+	" refund_no = coalesce($6, refund_no),"
+	" amount_is_total = CASE WHEN amount IS NULL THEN $8 ELSE amount_is_total END,"
+	" amount = coalesce(amount, $7), currency = coalesce($9, currency),"
+	" occurred_at = coalesce($10, occurred_at)"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
-	.arguments = "ttttttLtz"
+	.arguments = "ttttttLbtz"
 };
 static Statement restate_callback = {
 	.sql = "UPDATE payorder.callbacks SET reference = $4, payment_txn = $5,"
-	" refund_no = $6, amount = $7, currency = $8, occurred_at = $9"
-	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
-	.arguments = "ttttttLtz"
+	" refund_no = $6, amount = $7, amount_is_total = $8, currency = $9,"
+	" occurred_at = $10 WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttttttLbtz"
 };
 static Statement record_verdict = {
 	.sql = "UPDATE payorder.callbacks SET order_no = coalesce($4, order_no),"
 	" first_verdict = coalesce(first_verdict, $5), verdict = $5, detail = $6,"
-	" error = $7, decided_at = $8"
+	" error = $7, decided_at = $8,"
+	" single_amount = coalesce($9, single_amount)"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
-	.arguments = "tttttttz"
+	.arguments = "tttttttzL"
 };
 static Statement insert_conflict = {
 	.sql = "INSERT INTO payorder.callback_conflicts (" FACT_COLUMNS ","
-	" facts_sha256, amount_is_total, detail, body, body_sha256, received_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, false, $12, $13,"
-	" $14, $15) ON CONFLICT DO NOTHING",
-	.arguments = "ttttttLtztytjyz"
+	" facts_sha256, detail, body, body_sha256, received_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+	" $15, $16) ON CONFLICT DO NOTHING",
+	.arguments = "ttttttLbtztytjyz"
 };
 static Statement write_waiting = {
 	.sql = "INSERT INTO payorder.callbacks_waiting AS w (gateway, txn_id, event,"
@@ -116,10 +118,15 @@ static Statement delete_waiting = {
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
 	.arguments = "ttt"
 };
+static Statement delete_callback = {
+	.sql = "DELETE FROM payorder.callbacks"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "ttt"
+};
 static Statement later_waiting = {
-	.sql = "UPDATE payorder.callbacks_waiting SET next_at = $4, tries = $5,"
-	" alarmed = $6 WHERE gateway = $1 AND txn_id = $2 AND event = $3",
-	.arguments = "tttzib"
+	.sql = "UPDATE payorder.callbacks_waiting SET next_at = $4, tries = $5"
+	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
+	.arguments = "tttzi"
 };
 static Statement deferred_of_order = {
 	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
@@ -149,10 +156,13 @@ static Statement waiting_of_order = {
 static Statement waiting_for_payment = {
 	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
 	" WHERE w.verdict = 'parked' AND ((w.gateway = $1 AND w.payment_txn = $2)"
-	" OR (w.order_no = $3 AND w.reason IN ('payment', 'refund'))"
+	" OR (w.order_no = $3"
+	" AND w.reason IN ('payment', 'refund', 'total', 'dispute'))"
+	" OR (w.gateway = $1 AND w.txn_id = $2 AND w.reason = 'payment')"
+	" OR (w.gateway = $1 AND w.txn_id = $5 AND w.reason = 'dispute')"
 	" OR w.refund_no = $4)"
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT 100",
-	.arguments = "tttt"
+	.arguments = "ttttt"
 };
 static Statement waiting_due = {
 	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
@@ -173,7 +183,7 @@ static Statement waiting_next = {
 };
 static Statement pay_waits = {
 	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1"
-	" AND event = 'pay' LIMIT 1",
+	" AND event IN ('pay', 'pay_part') LIMIT 1",
 	.arguments = "t"
 };
 static Statement retry_waiting = {
@@ -190,12 +200,30 @@ static const struct
 	int			drain_rank;
 }			events[] = {
 	{EVENT_PAY, "pay", 1},
+	{EVENT_PAY_PART, "pay_part", 1},
 	{EVENT_PAY_FAILED, "pay_failed", 2},
 	{EVENT_PAY_CLOSED, "pay_closed", 2},
+	{EVENT_AUTHORISED, "authorised", 2},
 	{EVENT_REFUND, "refund", 3},
 	{EVENT_REFUND_FAILED, "refund_failed", 4},
-	{EVENT_REFUND_STUCK, "refund_stuck", 4}
+	{EVENT_REFUND_STUCK, "refund_stuck", 4},
+	{EVENT_PAY_REVERSED, "pay_reversed", 5},
+	{EVENT_CHARGEBACK, "chargeback", 6},
+	{EVENT_CHARGEBACK_REVERSED, "chargeback_reversed", 6},
+	{EVENT_CHARGEBACK_LOST, "chargeback_lost", 6}
 };
+
+/* The names of all events, separated by commas. */
+char *
+payorder_message_events(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (size_t i = 0; i < lengthof(events); i++)
+		appendStringInfo(&list, "%s%s", i == 0 ? "" : ", ", events[i].name);
+	return list.data;
+}
 
 /* The event of a name; false if there is no such event. */
 bool
@@ -255,6 +283,7 @@ read_callback(Rows *rows)
 	message->refund_no = payorder_read_text(&reader);
 	message->has_amount = !reader.next->isnull;
 	message->amount = payorder_read_number(&reader);
+	message->amount_is_total = payorder_read_truth(&reader);
 	message->currency = payorder_read_text(&reader);
 	message->occurred_at = payorder_read_time(&reader);
 	message->source = payorder_read_text(&reader);
@@ -262,6 +291,8 @@ read_callback(Rows *rows)
 	callback->first_verdict = payorder_read_text(&reader);
 	callback->verdict = payorder_read_text(&reader);
 	callback->detail = payorder_read_text(&reader);
+	if (!reader.next->isnull)
+		callback->single_amount = &reader.next->number;
 	return callback;
 }
 
@@ -272,6 +303,23 @@ payorder_callback_find(const Message *message)
 	return read_callback(payorder_query(&find_callback, message->gateway,
 										message->txn_id,
 										payorder_event_name(message->event)));
+}
+
+/* The stored callback of the same transaction and another event. */
+Callback *
+payorder_callback_other(const Message *message, MessageEvent event)
+{
+	return read_callback(payorder_query(&find_callback, message->gateway,
+										message->txn_id,
+										payorder_event_name(event)));
+}
+
+/* Takes back the key row that this decision has just written. */
+void
+payorder_callback_forget(const Message *message)
+{
+	payorder_execute(&delete_callback, message->gateway, message->txn_id,
+					 payorder_event_name(message->event));
 }
 
 /* Locks the callback of a waiting row and reads it. */
@@ -321,6 +369,7 @@ payorder_callback_insert(const Message *message)
 							payorder_event_name(message->event),
 							message->reference, message->payment_txn,
 							message->refund_no, amount_of(message),
+							(int) message->amount_is_total,
 							message->currency, message->occurred_at,
 							message->source,
 							payorder_store_body ? message->payload : NULL,
@@ -334,8 +383,8 @@ write_facts(Statement *statement, const Message *message)
 	payorder_execute(statement, message->gateway, message->txn_id,
 					 payorder_event_name(message->event), message->reference,
 					 message->payment_txn, message->refund_no,
-					 amount_of(message), message->currency,
-					 message->occurred_at);
+					 amount_of(message), (int) message->amount_is_total,
+					 message->currency, message->occurred_at);
 }
 
 /* Fills in facts that were not known when the key row was written. */
@@ -364,14 +413,15 @@ payorder_callback_record(Decision *decision)
 	payorder_execute(&record_verdict, message->gateway, message->txn_id,
 					 payorder_event_name(message->event), decision->order_no,
 					 decision->verdict, decision->detail, decision->error,
-					 payorder_now());
+					 payorder_now(),
+					 decision->is_single ? &decision->amount : NULL);
 }
 
 static bytea *
 facts_digest(const Message *message)
 {
 	StringInfoData facts;
-	const char *parts[5];
+	const char *parts[6];
 
 	parts[0] = message->reference;
 	parts[1] = message->payment_txn;
@@ -379,6 +429,7 @@ facts_digest(const Message *message)
 	parts[3] = message->has_amount ? psprintf(INT64_FORMAT, message->amount) :
 		NULL;
 	parts[4] = message->currency;
+	parts[5] = message->amount_is_total ? "total" : NULL;
 	initStringInfo(&facts);
 	for (size_t i = 0; i < lengthof(parts); i++)
 		appendStringInfo(&facts, "%d:%s,",
@@ -396,6 +447,7 @@ payorder_callback_conflict(const Message *message, const char *detail)
 							payorder_event_name(message->event),
 							message->reference, message->payment_txn,
 							message->refund_no, amount_of(message),
+							(int) message->amount_is_total,
 							message->currency, message->occurred_at,
 							message->source, facts_digest(message), detail,
 							payorder_store_body ? message->payload : NULL,
@@ -437,11 +489,10 @@ payorder_waiting_delete(const Message *message)
 
 /* Says when to look at a waiting callback again. */
 void
-payorder_waiting_later(const Waiting *waiting, TimestampTz next_at, int tries,
-					   bool alarmed)
+payorder_waiting_later(const Waiting *waiting, TimestampTz next_at, int tries)
 {
 	payorder_execute(&later_waiting, waiting->gateway, waiting->txn_id,
-					 waiting->event, next_at, tries, (int) alarmed);
+					 waiting->event, next_at, tries);
 }
 
 static Waiting *
@@ -466,7 +517,6 @@ read_waiting(Rows *rows, int *count)
 		list[i].arrived_at = payorder_read_time(&reader);
 		list[i].next_at = payorder_read_time(&reader);
 		list[i].tries = payorder_read_number(&reader);
-		list[i].alarmed = payorder_read_truth(&reader);
 	}
 	return list;
 }
@@ -484,15 +534,21 @@ payorder_waiting_of_order(const char *order_no, bool deferred_only, int most,
 						count);
 }
 
-/* What is parked until a payment or refund is known (either may be NULL). */
+/*
+ * What is parked until a payment, refund (either may be NULL) or dispute is
+ * known, or until its refunds have ended.
+ */
 Waiting *
-payorder_waiting_for(const Payment *payment, const Refund *refund, int *count)
+payorder_waiting_for(const Message *message, const Payment *payment,
+					 const Refund *refund, int *count)
 {
 	return read_waiting(payorder_query(&waiting_for_payment,
 									   payment ? payment->gateway : NULL,
 									   payment ? payment->txn_id : NULL,
 									   payment ? payment->order_no : NULL,
-									   refund ? refund->refund_no : NULL),
+									   refund ? refund->refund_no : NULL,
+									   message->event == EVENT_CHARGEBACK ?
+									   message->txn_id : NULL),
 						count);
 }
 

@@ -7,27 +7,45 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "miscadmin.h"
+
 #include "errors.h"
 #include "gateway_settings.h"
 #include "relation.h"
 
 static Statement get_gateway = {
-	.sql = "SELECT enabled, paused, failed_is_final, parallel_attempts,"
+	.sql = "SELECT enabled, paused OR " PAYORDER_IS_COPY("$4", "$5")
+	", failed_is_final, parallel_attempts,"
 	" require_attempt, return_delay, auto_return_per_hour,"
 	" auto_return_amount_per_hour,"
 	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern,"
 	" EXISTS (SELECT FROM payorder.currencies AS c WHERE c.currency = $3)"
 	" FROM payorder.gateways WHERE gateway = $1",
-	.arguments = "ttt"
+	.arguments = "tttll"
 };
 static Statement lock_gateway = {
-	.sql = "SELECT paused FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
-	.arguments = "t"
+	.sql = "SELECT paused OR " PAYORDER_IS_COPY("$2", "$3")
+	" FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
+	.arguments = "tll"
 };
 static Statement find_currency = {
 	.sql = "SELECT 1 FROM payorder.currencies WHERE currency = $1",
 	.arguments = "t"
 };
+
+/* The cluster's identity, as payorder.installation has it. */
+int64
+payorder_cluster(void)
+{
+	return (int64) GetSystemIdentifier();
+}
+
+int64
+payorder_database(void)
+{
+	return MyDatabaseId;
+}
 
 /*
  * The settings of a gateway, with what they say of an id and a currency (both
@@ -36,7 +54,8 @@ static Statement find_currency = {
 Gateway *
 payorder_gateway(const char *name, const char *txn_id, const char *currency)
 {
-	Rows	   *rows = payorder_query(&get_gateway, name, txn_id, currency);
+	Rows	   *rows = payorder_query(&get_gateway, name, txn_id, currency,
+									  payorder_cluster(), payorder_database());
 	Gateway    *gateway;
 	Interval   *delay;
 	Reader		reader;
@@ -70,7 +89,8 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 bool
 payorder_gateway_paused_locked(const char *name)
 {
-	Rows	   *rows = payorder_query(&lock_gateway, name);
+	Rows	   *rows = payorder_query(&lock_gateway, name, payorder_cluster(),
+									  payorder_database());
 
 	return rows->count > 0 && rows->cells[0].truth;
 }

@@ -23,6 +23,18 @@ typedef struct Gateway
 	bool		currency_known; /* the given currency is one */
 } Gateway;
 
+/*
+ * Whether this database is a copy: what was noted in payorder.installation is
+ * another cluster (parameter) or database (parameter).  Nothing but an
+ * adoption makes a copy send money.
+ */
+#define PAYORDER_IS_COPY(cluster, database) \
+	"EXISTS (SELECT FROM payorder.installation AS i" \
+	" WHERE i.system_identifier <> " cluster \
+	" OR i.database_oid::bigint <> " database ")"
+
+extern int64 payorder_cluster(void);
+extern int64 payorder_database(void);
 extern Gateway *payorder_gateway(const char *name, const char *txn_id,
 								 const char *currency);
 extern bool payorder_gateway_paused_locked(const char *name);

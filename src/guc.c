@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 
@@ -16,11 +17,40 @@ int			payorder_lock_wait = 2000;
 int			payorder_park_alert = 600;
 int			payorder_park_limit = 259200;
 int			payorder_poll_interval = 1000;
+int			payorder_min_sync = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
 bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
 char	   *payorder_trace = NULL;
 
 #define LONGEST_TRACE	256
+
+/* The values of synchronous_commit, weakest first. */
+static const struct config_enum_entry sync_levels[] = {
+	{"off", SYNCHRONOUS_COMMIT_OFF, false},
+	{"local", SYNCHRONOUS_COMMIT_LOCAL_FLUSH, false},
+	{"remote_write", SYNCHRONOUS_COMMIT_REMOTE_WRITE, false},
+	{"on", SYNCHRONOUS_COMMIT_REMOTE_FLUSH, false},
+	{"remote_apply", SYNCHRONOUS_COMMIT_REMOTE_APPLY, false},
+	{NULL, 0, false}
+};
+
+/*
+ * What this transaction does must not be lost once it has committed: raises
+ * synchronous_commit to payorder.min_sync for the rest of it.
+ */
+void
+payorder_require_sync(void)
+{
+	if (synchronous_commit >= payorder_min_sync)
+		return;
+	for (const struct config_enum_entry *level = sync_levels; level->name != NULL; level++)
+	{
+		if (level->val == payorder_min_sync)
+			(void) set_config_option("synchronous_commit", level->name,
+									 PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_LOCAL, true, 0, false);
+	}
+}
 
 /* The trace context to note, NULL: none. */
 const char *
@@ -56,6 +86,12 @@ payorder_define_settings(void)
 							NULL,
 							&payorder_poll_interval, 1000, 10, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomEnumVariable("payorder.min_sync",
+							 "Weakest synchronous_commit of transactions that take callbacks or send money.",
+							 "A lower synchronous_commit is raised to it for the transaction.",
+							 &payorder_min_sync,
+							 SYNCHRONOUS_COMMIT_LOCAL_FLUSH, sync_levels,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("payorder.store_body",
 							 "Stores the payload of callbacks beside its SHA-256.",
 							 NULL,

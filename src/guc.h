@@ -12,11 +12,13 @@ extern int	payorder_lock_wait;
 extern int	payorder_park_alert;
 extern int	payorder_park_limit;
 extern int	payorder_poll_interval;
+extern int	payorder_min_sync;
 extern bool payorder_store_body;
 extern char *payorder_databases;
 extern char *payorder_trace;
 
 extern const char *payorder_current_trace(void);
+extern void payorder_require_sync(void);
 extern void payorder_define_settings(void);
 
 #endif							/* PAYORDER_GUC_H */

@@ -13,7 +13,9 @@
  * - money edges are decided by money, not by guards or by hand;
  * - an order that may be unpaid can be paid: every state that is not final
  *   and can be reached without "pay" and "reopen" has a "pay" edge, and no
- *   state behind one of these has (VERDICTS.md).
+ *   state behind one of these has (VERDICTS.md);
+ * - what was paid in part is not kept by an order that ends unpaid: a final
+ *   state that can be reached behind "pay_part" without the rest refunds all.
  *
  * The first problem is reported, states in the order of the definition.
  *
@@ -311,6 +313,33 @@ check_money(const Graph *graph, int initial)
 	}
 }
 
+/* What was paid in part goes back when the order ends without the rest. */
+static void
+check_parts(const Graph *graph)
+{
+	const Machine *machine = graph->machine;
+	bool	   *part_paid = palloc0(machine->state_count);
+
+	for (int i = 0; i < machine->state_count; i++)
+	{
+		for (int j = 0; j < machine->states[i].edge_count; j++)
+		{
+			if (is_event(&machine->states[i].edges[j], "pay_part"))
+				mark_reached(graph, graph->target[i][j], false, part_paid);
+		}
+	}
+	for (int i = 0; i < machine->state_count; i++)
+	{
+		const State *state = &machine->states[i];
+
+		if (part_paid[i] && state->final &&
+			!has_name(state->enqueue, "refund_all"))
+			REFUSE_MACHINE(state_place(state),
+						   "is final, an order can be here paid in part, and nothing refunds that",
+						   "Give its \"entry\" the task \"refund_all\".");
+	}
+}
+
 /* Raises an error unless the definition holds together. */
 void
 payorder_check_machine(const Machine *machine)
@@ -332,4 +361,5 @@ payorder_check_machine(const Machine *machine)
 	graph = make_graph(machine);
 	check_ways(graph, initial - machine->states);
 	check_money(graph, initial - machine->states);
+	check_parts(graph);
 }

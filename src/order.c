@@ -54,8 +54,8 @@ static Statement update_order = {
 	.sql = "UPDATE payorder.orders SET state = $2, paid_amount = $3,"
 	" refunding_amount = $4, refunded_amount = $5, disputed_amount = $6,"
 	" overdrawn_amount = $7, frozen = $8, version = $9, updated_at = $10,"
-	" closed_at = $11 WHERE order_no = $1",
-	.arguments = "ttlllllblzz"
+	" closed_at = $11, amount = $12 WHERE order_no = $1",
+	.arguments = "ttlllllblzzl"
 };
 static Statement has_payment = {
 	.sql = "SELECT 1 FROM payorder.payments"
@@ -184,6 +184,33 @@ payorder_order_refunds_on_entry(const Order *order)
 	return false;
 }
 
+/* Whether the order ended because all that was paid went back. */
+bool
+payorder_order_is_refunded(const Order *order)
+{
+	if (!order->state->final)
+		return false;
+	for (int i = 0; i < order->machine->state_count; i++)
+	{
+		const Edge *edge = payorder_state_edge(&order->machine->states[i],
+											   "refunded");
+
+		if (edge != NULL && strcmp(edge->to, order->state->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A payment of the order is undone: an order that was paid is frozen. */
+void
+payorder_order_freeze(Order *order)
+{
+	if (order->frozen || order->amount == 0 || !payorder_order_is_paid(order))
+		return;
+	order->frozen = true;
+	order->changed = true;
+}
+
 /* Writes the row and tells the triggers that the kernel does it. */
 static void
 write_row(Order *order)
@@ -200,7 +227,8 @@ write_row(Order *order)
 							 order->refunding, order->refunded,
 							 order->disputed, order->overdrawn,
 							 (int) order->frozen, order->version,
-							 order->updated_at, order->closed_at) != 1)
+							 order->updated_at, order->closed_at,
+							 order->amount) != 1)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("a trigger kept order \"%s\" from being changed",

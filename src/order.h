@@ -56,6 +56,8 @@ extern bool payorder_order_is_paid(const Order *order);
 extern bool payorder_order_is_open(const Order *order);
 extern bool payorder_order_is_closing(const Order *order);
 extern bool payorder_order_refunds_on_entry(const Order *order);
+extern bool payorder_order_is_refunded(const Order *order);
+extern void payorder_order_freeze(Order *order);
 
 extern const Edge *payorder_order_edge(Order *order, const char *event);
 extern bool payorder_order_by_hand(Order *order, const char *event);

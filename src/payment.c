@@ -166,6 +166,16 @@ payorder_payment_lock(const char *gateway, const char *txn_id)
 	return count == 0 ? NULL : payment;
 }
 
+/* A payment was locked without its order, which it had not got before. */
+void
+payorder_order_changed_meanwhile(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("payment has got an order meanwhile"),
+			 errhint("Try again.")));
+}
+
 /* Locks and reads all payments of an order. */
 Payment *
 payorder_payments_lock(const char *order_no, int *count)
@@ -253,6 +263,9 @@ payorder_payment_save(Payment *payment, Order *order)
 
 	if (order != NULL)
 	{
+		if (payment->disposition == DISPOSITION_ORDER &&
+			payment->pots.undone > payment->stored.undone)
+			payorder_order_freeze(order);
 		if (!payment->is_new &&
 			payment->stored_disposition == DISPOSITION_ORDER)
 			contribute(order, payment, &payment->stored, -1);

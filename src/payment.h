@@ -65,6 +65,7 @@ extern Payment *payorder_payment_find(const char *gateway,
 									  const char *txn_id);
 extern Payment *payorder_payment_lock(const char *gateway,
 									  const char *txn_id);
+extern void payorder_order_changed_meanwhile(void) pg_attribute_noreturn();
 extern Payment *payorder_payments_lock(const char *order_no, int *count);
 extern char *payorder_payment_save(Payment *payment, Order *order);
 extern void payorder_payment_event(const Payment *payment, Order *order,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * refund.c
- *		Money going back: the rows, and what a gateway's word does to them.
+ *		Money going back: what a gateway's word does to refunds.
  *
  * A refund that is open (asked, in doubt or stuck) has its amount in the
  * payment's pot "returning", which nothing but the gateway's final message or
@@ -25,199 +25,16 @@
 
 #define LONGEST_REFUND_NO	128
 
-#define REFUND_COLUMNS \
-	"refund_no, gateway, txn_id, order_no, amount, currency, cause, state," \
-	" from_kept, from_owed, from_review, gateway_refund_id, task_id, reason," \
-	" actor, requested_at, asked_at, first_tried_at, succeeded_at, ended_at"
-
-static Statement find_refund = {
-	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE refund_no = $1",
-	.arguments = "t"
-};
-static Statement find_by_gateway_id = {
-	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds"
-	" WHERE gateway = $1 AND gateway_refund_id = $2"
-	" ORDER BY requested_at LIMIT 1",
-	.arguments = "tt"
-};
-static Statement lock_refund = {
-	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE refund_no = $1"
-	" FOR UPDATE",
-	.arguments = "t"
-};
-static Statement lock_refunds = {
-	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds"
-	" WHERE gateway = $1 AND txn_id = $2"
-	" ORDER BY requested_at DESC, refund_no DESC FOR UPDATE",
-	.arguments = "tt"
-};
-static Statement insert_refund = {
-	.sql = "INSERT INTO payorder.refunds (" REFUND_COLUMNS ")"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20) ON CONFLICT (refund_no) DO NOTHING",
-	.arguments = "ttttltttllltLttzzzzz"
-};
-static Statement update_refund = {
-	.sql = "UPDATE payorder.refunds SET amount = $2, state = $3, from_kept = $4,"
-	" from_owed = $5, from_review = $6, gateway_refund_id = $7, task_id = $8,"
-	" asked_at = $9, first_tried_at = $10, succeeded_at = $11, ended_at = $12"
-	" WHERE refund_no = $1",
-	.arguments = "tltllltLzzzz"
-};
-static Statement held_amount = {
-	.sql = "SELECT coalesce(pg_catalog.sum(amount), 0)::bigint FROM payorder.refunds"
-	" WHERE gateway = $1 AND txn_id = $2 AND state = 'held'",
-	.arguments = "tt"
-};
-static Statement open_refunds = {
-	.sql = "SELECT " REFUND_COLUMNS " FROM payorder.refunds WHERE order_no = $1"
-	" AND state IN ('asked', 'in_doubt', 'stuck') ORDER BY refund_no",
-	.arguments = "t"
-};
 static Statement any_waiting = {
 	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1 LIMIT 1",
 	.arguments = "t"
 };
-
-static const char *const states[] = {
-	"held", "asked", "in_doubt", "stuck",
-	"succeeded", "failed", "reversed", "cancelled"
+static Statement payment_waits = {
+	.sql = "SELECT 1 FROM payorder.callbacks_waiting"
+	" WHERE gateway = $1 AND txn_id = $2 AND event IN ('pay', 'pay_part')"
+	" LIMIT 1",
+	.arguments = "tt"
 };
-
-static Refund *
-read_refunds(Rows *rows, int *count)
-{
-	Refund	   *refunds = palloc0(sizeof(Refund) * Max(rows->count, 1));
-
-	*count = rows->count;
-	for (int i = 0; i < rows->count; i++)
-	{
-		Reader		reader = payorder_row(rows, i);
-		Refund	   *refund = &refunds[i];
-		const char *state;
-
-		refund->refund_no = payorder_read_text(&reader);
-		refund->gateway = payorder_read_text(&reader);
-		refund->txn_id = payorder_read_text(&reader);
-		refund->order_no = payorder_read_text(&reader);
-		refund->amount = payorder_read_number(&reader);
-		refund->currency = payorder_read_text(&reader);
-		refund->cause = payorder_read_text(&reader);
-		state = payorder_read_text(&reader);
-		for (size_t j = 0; j < lengthof(states); j++)
-		{
-			if (strcmp(state, states[j]) == 0)
-				refund->state = j;
-		}
-		refund->from_kept = payorder_read_number(&reader);
-		refund->from_owed = payorder_read_number(&reader);
-		refund->from_review = payorder_read_number(&reader);
-		refund->gateway_refund_id = payorder_read_text(&reader);
-		refund->task_id = payorder_read_number(&reader);
-		refund->reason = payorder_read_text(&reader);
-		refund->actor = payorder_read_text(&reader);
-		refund->requested_at = payorder_read_time(&reader);
-		refund->asked_at = payorder_read_time(&reader);
-		refund->first_tried_at = payorder_read_time(&reader);
-		refund->succeeded_at = payorder_read_time(&reader);
-		refund->ended_at = payorder_read_time(&reader);
-	}
-	return refunds;
-}
-
-static Refund *
-one_refund(Rows *rows)
-{
-	int			count;
-	Refund	   *refund = read_refunds(rows, &count);
-
-	return count == 0 ? NULL : refund;
-}
-
-/* The refund with this number, without a lock; NULL if there is none. */
-Refund *
-payorder_refund_find(const char *refund_no)
-{
-	return one_refund(payorder_query(&find_refund, refund_no));
-}
-
-/* The refund to which a gateway gave this id, NULL if there is none. */
-Refund *
-payorder_refund_by_gateway_id(const char *gateway,
-							  const char *gateway_refund_id)
-{
-	return one_refund(payorder_query(&find_by_gateway_id, gateway,
-									 gateway_refund_id));
-}
-
-/* Locks a refund and reads it; NULL if there is none. */
-Refund *
-payorder_refund_lock(const char *refund_no)
-{
-	return one_refund(payorder_query(&lock_refund, refund_no));
-}
-
-/* Locks and reads all refunds of a payment, newest first. */
-Refund *
-payorder_refunds_lock(const Payment *payment, int *count)
-{
-	return read_refunds(payorder_query(&lock_refunds, payment->gateway,
-									   payment->txn_id), count);
-}
-
-/* Writes a new refund; false if its number is taken. */
-bool
-payorder_refund_insert(const Refund *refund)
-{
-	return payorder_execute(&insert_refund, refund->refund_no,
-							refund->gateway, refund->txn_id, refund->order_no,
-							refund->amount, refund->currency, refund->cause,
-							states[refund->state], refund->from_kept,
-							refund->from_owed, refund->from_review,
-							refund->gateway_refund_id,
-							refund->task_id ? &refund->task_id : NULL,
-							refund->reason, refund->actor,
-							refund->requested_at, refund->asked_at,
-							refund->first_tried_at, refund->succeeded_at,
-							refund->ended_at) == 1;
-}
-
-void
-payorder_refund_save(const Refund *refund)
-{
-	if (payorder_execute(&update_refund, refund->refund_no, refund->amount,
-						 states[refund->state], refund->from_kept,
-						 refund->from_owed, refund->from_review,
-						 refund->gateway_refund_id,
-						 refund->task_id ? &refund->task_id : NULL,
-						 refund->asked_at, refund->first_tried_at,
-						 refund->succeeded_at, refund->ended_at) != 1)
-		elog(ERROR, "could not update refund \"%s\"", refund->refund_no);
-}
-
-bool
-payorder_refund_is_open(const Refund *refund)
-{
-	return refund->state == REFUND_ASKED ||
-		refund->state == REFUND_IN_DOUBT ||
-		refund->state == REFUND_STUCK;
-}
-
-const char *
-payorder_refund_state_name(RefundState state)
-{
-	return states[state];
-}
-
-/* What a payment owes beyond what held returns will take. */
-int64
-payorder_refund_free_owed(const Payment *payment)
-{
-	Rows	   *rows = payorder_query(&held_amount, payment->gateway,
-									  payment->txn_id);
-
-	return Max(payment->pots.owed - rows->cells[0].number, 0);
-}
 
 /* How a payment is named in reviews. */
 char *
@@ -257,9 +74,29 @@ alarm_while(bool needed, Order *order, const Payment *payment,
 }
 
 /*
- * Has a person look at what a payment owes without a refund and at what was
- * overdrawn, and ends such reviews, and those of money in review, whose cause
- * is gone.
+ * Money in review has a review of its own, but for that of a callback that
+ * waits.
+ */
+static void
+watch_review(Order *order, const Payment *payment)
+{
+	const char *subject = payorder_payment_subject(payment);
+
+	if (payment->pots.review == 0)
+	{
+		payorder_task_close_review(subject, "mismatch");
+		payorder_task_close_review(subject, "conflict");
+	}
+	else if (!payorder_task_has_review(subject, "conflict") &&
+			 payorder_query(&payment_waits, payment->gateway,
+							payment->txn_id)->count == 0)
+		payorder_payment_alarm(order, payment, "mismatch",
+							   payment->pots.review);
+}
+
+/*
+ * Has a person look at what a payment owes without a refund, at what is in
+ * review and at what was overdrawn, and ends such reviews whose cause is gone.
  */
 void
 payorder_payment_watch(Order *order, const Payment *payment)
@@ -272,13 +109,7 @@ payorder_payment_watch(Order *order, const Payment *payment)
 	if (owed == 0)
 		payorder_task_close_review(payorder_payment_subject(payment),
 								   "refund_reversed");
-	if (payment->pots.review == 0)
-	{
-		payorder_task_close_review(payorder_payment_subject(payment),
-								   "mismatch");
-		payorder_task_close_review(payorder_payment_subject(payment),
-								   "conflict");
-	}
+	watch_review(order, payment);
 }
 
 /* A person must say how a refund stands. */
@@ -346,9 +177,12 @@ payorder_refund_query(const Refund *refund, TimestampTz run_at)
 	payorder_task_enqueue(&task);
 }
 
-/* Puts money back into a payment: first against what was overdrawn. */
-static void
-give_back(Payment *payment, int64 kept, int64 owed, int64 review)
+/*
+ * Puts money back into a payment: first against what was overdrawn; if the
+ * payment was reversed, it is nobody's any more.
+ */
+void
+payorder_payment_give_back(Payment *payment, int64 kept, int64 owed, int64 review)
 {
 	int64		covered = Min(payment->pots.overdrawn, owed);
 
@@ -370,6 +204,20 @@ give_back(Payment *payment, int64 kept, int64 owed, int64 review)
 	}
 }
 
+/* Nobody need look at a refund any more. */
+void
+payorder_refund_end_reviews(const Refund *refund)
+{
+	static const char *const causes[] = {
+		"in_doubt", "stuck", "refund_differs", "claimed",
+		"auto_return_limit", "refund_limit", "not_confirmed"
+	};
+
+	for (size_t i = 0; i < lengthof(causes); i++)
+		payorder_task_close_review(refund->refund_no, causes[i]);
+}
+
+/* Ends a refund, its task and its reviews. */
 static void
 end_refund(Refund *refund, RefundState state)
 {
@@ -378,12 +226,9 @@ end_refund(Refund *refund, RefundState state)
 	payorder_refund_save(refund);
 	if (refund->task_id != 0)
 		payorder_task_cancel_needless(refund->task_id);
-	payorder_task_close_review(refund->refund_no, "in_doubt");
-	payorder_task_close_review(refund->refund_no, "stuck");
-	payorder_task_close_review(refund->refund_no, "refund_differs");
-	payorder_task_close_review(refund->refund_no, "claimed");
-	payorder_task_close_review(refund->refund_no, "auto_return_limit");
-	payorder_task_close_review(refund->refund_no, "not_confirmed");
+	payorder_task_cancel_dead(refund->order_no,
+							  psprintf("query_refund:%s", refund->refund_no));
+	payorder_refund_end_reviews(refund);
 }
 
 static void
@@ -401,22 +246,52 @@ note_cancelled(Order *order, Payment *payment, const Refund *refund)
  * Cancels a refund that is held or asked if no worker ever had its task; its
  * money goes back to where it came from.  False if a worker had.
  */
-static bool
-cancel_unclaimed(Order *order, Payment *payment, Refund *refund)
+bool
+payorder_refund_cancel(Order *order, Payment *payment, Refund *refund)
 {
-	/* A held one's money is in owed, where it came from. */
-	if (refund->state != REFUND_HELD)
+	if (refund->state == REFUND_HELD)
+	{
+		/* It lies in owed; what came from kept goes there again. */
+		payment->pots.owed -= refund->from_kept;
+		payorder_payment_give_back(payment, refund->from_kept, 0, 0);
+	}
+	else
 	{
 		if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
 			!payorder_task_cancel_unclaimed(refund->task_id))
 			return false;
 		payment->pots.returning -= refund->amount;
-		give_back(payment, refund->from_kept, refund->from_owed,
+		payorder_payment_give_back(payment, refund->from_kept, refund->from_owed,
 				  refund->from_review);
 	}
 	end_refund(refund, REFUND_CANCELLED);
 	note_cancelled(order, payment, refund);
 	return true;
+}
+
+/*
+ * Cancels all refunds of a payment whose tasks nobody has claimed; has a
+ * person look at the others, and the gateway asked about them if query says
+ * so.
+ */
+void
+payorder_refunds_cancel(Order *order, Payment *payment, bool query)
+{
+	int			count;
+	Refund	   *refunds = payorder_refunds_lock(payment, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		bool		is_open = payorder_refund_is_open(&refunds[i]);
+
+		if (!is_open && refunds[i].state != REFUND_HELD)
+			continue;
+		if (payorder_refund_cancel(order, payment, &refunds[i]))
+			continue;
+		if (query)
+			payorder_refund_query(&refunds[i], payorder_now());
+		payorder_refund_doubt(order, &refunds[i], "claimed");
+	}
 }
 
 static int64
@@ -437,7 +312,7 @@ make_room(Order *order, Payment *payment, int64 amount)
 	{
 		if (refunds[i].state == REFUND_HELD ||
 			payorder_refund_is_open(&refunds[i]))
-			cancel_unclaimed(order, payment, &refunds[i]);
+			payorder_refund_cancel(order, payment, &refunds[i]);
 	}
 	if (room(payment) >= amount)
 		return;
@@ -568,7 +443,7 @@ come_back(Order *order, Payment *payment, Refund *refund, int64 *pot,
 	char	   *moved;
 
 	*pot -= refund->amount;
-	give_back(payment, 0, refund->amount, 0);
+	payorder_payment_give_back(payment, 0, refund->amount, 0);
 	moved = payorder_payment_save(payment, order);
 	end_refund(refund, state);
 	payorder_payment_watch(order, payment);
@@ -638,13 +513,26 @@ payorder_refund_settle(Order *order)
 		enqueue_refund_all(order);
 }
 
+/*
+ * Has workers ask about all refunds that are open, or were asked for or ended
+ * since; how many.
+ */
+int
+payorder_refunds_requery(TimestampTz since, const char *gateway)
+{
+	int			count;
+	Refund	   *refunds = payorder_refunds_touched(since, gateway, &count);
+
+	for (int i = 0; i < count; i++)
+		payorder_refund_query(&refunds[i], payorder_now());
+	return count;
+}
+
 static void
 query_open_refunds(Order *order)
 {
 	int			count;
-	Refund	   *refunds = read_refunds(payorder_query(&open_refunds,
-													  order->order_no),
-									   &count);
+	Refund	   *refunds = payorder_refunds_open(order->order_no, &count);
 
 	for (int i = 0; i < count; i++)
 		payorder_refund_query(&refunds[i], payorder_now());
@@ -654,8 +542,10 @@ query_open_refunds(Order *order)
 static bool
 money_quiet(Order *order)
 {
-	return !order->frozen && order->disputed == 0 &&
-		payorder_query(&open_refunds, order->order_no)->count == 0 &&
+	int			count;
+
+	payorder_refunds_open(order->order_no, &count);
+	return !order->frozen && order->disputed == 0 && count == 0 &&
 		payorder_query(&any_waiting, order->order_no)->count == 0;
 }
 

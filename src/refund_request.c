@@ -1,347 +1,95 @@
 /*-------------------------------------------------------------------------
  *
  * refund_request.c
- *		Money going back: what the shop and the kernel ask for.
+ *		Money going back: what the shop asks for, of one payment, of several,
+ *		or all of it.
  *
- * A refund reserves its amount of one payment under the locks of order and
- * payment, and writes its row and its task in the same step.  Its number is
- * its idempotency key towards the gateway for ever.
- *
- * Late and excess money is returned by itself, but not at machine speed: the
- * refund is held, its task asks the gateway to confirm the payment after a
- * delay, and beyond an hourly limit it waits for a person.
+ * What may go back at once, and how often, is limited (refund_limits.c): by
+ * the payment's age and the number and size of its refunds, which the shop is
+ * told; by the hour's share, beyond which a refund is held for a person.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "access/xlog.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "crypto.h"
 #include "errors.h"
-#include "json.h"
-#include "refund.h"
+#include "guc.h"
+#include "refund_limits.h"
 #include "relation.h"
-#include "task.h"
 #include "timer.h"
 
-#define KERNEL_NUMBER_DIGITS	31
-
-static Statement drain_parked = {
-	.sql = "INSERT INTO payorder.timers (due_at, order_no, kind)"
-	" SELECT $3, $2, 'drain' FROM payorder.callbacks_waiting"
-	" WHERE refund_no = $1 LIMIT 1",
-	.arguments = "ttz"
-};
-static Statement insert_salt = {
-	.sql = "INSERT INTO payorder.installation"
-	" (salt, system_identifier, database_oid)"
-	" VALUES ($1, $2, (SELECT d.oid FROM pg_catalog.pg_database AS d"
-	" WHERE d.datname = pg_catalog.current_database()))"
-	" ON CONFLICT (only_row) DO NOTHING",
-	.arguments = "yl"
-};
-static Statement get_salt = {
-	.sql = "SELECT salt FROM payorder.installation",
-	.arguments = ""
-};
-static Statement begin_hour = {
-	.sql = "INSERT INTO payorder.automatic_returns"
-	" (gateway, hour_began_at, returns, amounts) VALUES ($1, $2, 0, '{}')"
-	" ON CONFLICT (gateway) DO NOTHING",
-	.arguments = "tz"
-};
-static Statement count_return = {
-	.sql = "UPDATE payorder.automatic_returns AS r SET"
-	" hour_began_at = n.began,"
-	" returns = n.returns + 1,"
-	" amounts = pg_catalog.jsonb_set(n.amounts, ARRAY[$3],"
-	" pg_catalog.to_jsonb(coalesce((n.amounts ->> $3)::numeric, 0) + $4))"
-	" FROM (SELECT CASE WHEN fresh THEN $2 ELSE hour_began_at END AS began,"
-	" CASE WHEN fresh THEN 0 ELSE returns END AS returns,"
-	" CASE WHEN fresh THEN '{}'::jsonb ELSE amounts END AS amounts"
-	" FROM (SELECT *, hour_began_at <= $2 - '1 hour'::interval AS fresh"
-	" FROM payorder.automatic_returns WHERE gateway = $1 FOR UPDATE) AS l) AS n"
-	" WHERE r.gateway = $1 AND n.returns < $5"
-	" AND ($6 IS NULL OR"
-	" coalesce((n.amounts ->> $3)::numeric, 0) + $4 <= $6)",
-	.arguments = "tztliL"
-};
-
 PG_FUNCTION_INFO_V1(payorder_request_refund);
+PG_FUNCTION_INFO_V1(payorder_request_refunds);
 
-static bytea *
-salt(void)
+/* What of a payment can be asked back, with its refunds. */
+typedef struct Available
 {
-	Rows	   *rows = payorder_query(&get_salt);
-	bytea	   *fresh;
-
-	if (rows->count > 0)
-		return rows->cells[0].bytes;
-	fresh = palloc(VARHDRSZ + SHA256_BYTES);
-	SET_VARSIZE(fresh, VARHDRSZ + SHA256_BYTES);
-	if (!pg_strong_random(VARDATA(fresh), SHA256_BYTES))
-		elog(ERROR, "could not generate random values");
-	payorder_execute(&insert_salt, fresh, (int64) GetSystemIdentifier());
-	rows = payorder_query(&get_salt);
-	if (rows->count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access to payorder.installation"),
-				 errhint("Retry the transaction.")));
-	return rows->cells[0].bytes;
-}
-
-/*
- * The number of a refund that the kernel makes: the same again if the same
- * refund is made again after a rollback or a crash.
- */
-static char *
-kernel_number(const Payment *payment, const char *cause)
-{
-	StringInfoData text;
-	uint8		digest[SHA256_BYTES];
-	bytea	   *secret = salt();
+	Refund	   *refunds;
 	int			count;
-	int			before = 0;
-	Refund	   *refunds = payorder_refunds_lock(payment, &count);
+	int64		owed;			/* beyond what held returns will take */
+	int64		kept;
+	bool		stuck;
+} Available;
 
-	for (int i = 0; i < count; i++)
+static Available
+available(const Payment *payment)
+{
+	Available	result = {0};
+	int64		held = 0;
+
+	result.refunds = payorder_refunds_lock(payment, &result.count);
+	for (int i = 0; i < result.count; i++)
 	{
-		if (strcmp(refunds[i].cause, cause) == 0)
-			before++;
+		if (result.refunds[i].state == REFUND_HELD)
+			held += result.refunds[i].amount;
+		result.stuck |= result.refunds[i].state == REFUND_STUCK;
 	}
-	initStringInfo(&text);
-	appendBinaryStringInfo(&text, VARDATA(secret), SHA256_BYTES);
-	appendStringInfo(&text, "%zu:%s,%zu:%s,%s,%d",
-					 strlen(payment->gateway), payment->gateway,
-					 strlen(payment->txn_id), payment->txn_id, cause, before);
-	payorder_sha256(text.data, text.len, digest);
-	return psprintf("R%.*s", KERNEL_NUMBER_DIGITS,
-					payorder_hex(digest, SHA256_BYTES));
+	result.owed = Max(payment->pots.owed - held, 0);
+	result.kept = payment->disposition == DISPOSITION_ORDER ?
+		payment->pots.kept : 0;
+	return result;
 }
 
-static Refund *
-new_refund(const Payment *payment, const char *refund_no, int64 amount,
-		   const char *cause, RefundState state)
-{
-	Refund	   *refund = palloc0(sizeof(Refund));
-
-	refund->refund_no = refund_no;
-	refund->gateway = payment->gateway;
-	refund->txn_id = payment->txn_id;
-	refund->order_no = payment->order_no;
-	refund->amount = amount;
-	refund->currency = payment->currency;
-	refund->cause = cause;
-	refund->state = state;
-	refund->actor = "payorder";
-	refund->requested_at = payorder_now();
-	refund->asked_at = refund->first_tried_at = NO_TIME;
-	refund->succeeded_at = refund->ended_at = NO_TIME;
-	return refund;
-}
-
-static int64
-enqueue_refund(const Payment *payment, const Refund *refund)
-{
-	TaskRequest task = {.not_after = NO_TIME};
-
-	task.kind = "refund";
-	task.order_no = refund->order_no;
-	task.gateway = refund->gateway;
-	task.idempotency_key = refund->refund_no;
-	task.run_at = payorder_now();
-	task.payload = payorder_json_object("tttltlt",
-										"refund_no", refund->refund_no,
-										"txn_id", refund->txn_id,
-										"payment_no", payment->payment_no,
-										"amount", refund->amount,
-										"currency", refund->currency,
-										"payment_amount", payment->amount,
-										"reason", refund->reason);
-	return payorder_task_enqueue(&task);
-}
-
+/* Asks for a refund, or holds it if a limit (NULL: none) says so. */
 static void
-note_request(Order *order, Payment *payment, const Refund *refund,
-			 const char *event, const char *moved)
+ask_or_hold(Order *order, Payment *payment, Refund *refund,
+			const Available *of, bool hold)
 {
-	Cause		cause = {.source = "kernel"};
+	int64		from_owed = Min(of->owed, refund->amount);
+	int64		from_kept = refund->amount - from_owed;
 
-	cause.actor = refund->actor;
-	cause.reason = refund->reason;
-	cause.payload = payorder_json_object("tltj",
-										 "refund_no", refund->refund_no,
-										 "amount", refund->amount,
-										 "cause", refund->cause,
-										 "moved", moved);
-	payorder_payment_event(payment, order, event, &cause);
-}
-
-/*
- * Reserves a refund's amount and has a worker ask the gateway for it; the row
- * is new here, or was held.
- */
-static void
-ask(Order *order, Payment *payment, Refund *refund, int64 from_owed,
-	int64 from_kept)
-{
-	bool		was_held = refund->state == REFUND_HELD;
-	char	   *moved;
-
-	payment->pots.owed -= from_owed;
-	payment->pots.kept -= from_kept;
-	payment->pots.returning += refund->amount;
-	refund->from_owed = from_owed;
-	refund->from_kept = from_kept;
-	refund->state = REFUND_ASKED;
-	refund->asked_at = payorder_now();
-	refund->task_id = enqueue_refund(payment, refund);
-	moved = payorder_payment_save(payment, order);
-	if (was_held)
-		payorder_refund_save(refund);
-	else if (!payorder_refund_insert(refund))
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_KEY_REUSED),
-				 errmsg("refund_no \"%s\" was used for another refund",
-						refund->refund_no),
-				 errhint("Give each refund a number of its own.")));
-	note_request(order, payment, refund, "refund_asked", moved);
-	if (refund->order_no != NULL)
-		payorder_execute(&drain_parked, refund->refund_no, refund->order_no,
-						 payorder_now());
-	payorder_payment_watch(order, payment);
-}
-
-/* Whether the hour's limits allow one more automatic return; counts it. */
-static bool
-within_limits(const Payment *payment, const Gateway *gateway, int64 amount)
-{
-	payorder_execute(&begin_hour, payment->gateway, payorder_now());
-	return payorder_execute(&count_return, payment->gateway, payorder_now(),
-							payment->currency, amount,
-							gateway->auto_return_per_hour,
-							gateway->auto_return_amount) == 1;
-}
-
-/* The payments that the gateway must confirm before one goes back. */
-static char *
-to_confirm(const Order *order, const Payment *payment, const char *cause)
-{
-	StringInfoData list;
-	Payment    *payments;
-	int			count = 0;
-
-	initStringInfo(&list);
-	appendStringInfo(&list, "[%s",
-					 payorder_json_object("ttt", "gateway", payment->gateway,
-										  "txn_id", payment->txn_id,
-										  "payment_no", payment->payment_no));
-	if (order != NULL && strcmp(cause, "excess") == 0)
-	{
-		payments = payorder_payments_lock(order->order_no, &count);
-		for (int i = 0; i < count; i++)
-		{
-			if (payments[i].disposition == DISPOSITION_ORDER &&
-				strcmp(payments[i].gateway, "none") != 0)
-				appendStringInfo(&list, ", %s",
-								 payorder_json_object("ttt",
-													  "gateway", payments[i].gateway,
-													  "txn_id", payments[i].txn_id,
-													  "payment_no", payments[i].payment_no));
-		}
-	}
-	appendStringInfoChar(&list, ']');
-	return list.data;
-}
-
-static int64
-enqueue_return(const Order *order, const Payment *payment,
-			   const Refund *refund, const Gateway *gateway)
-{
-	TaskRequest task = {.not_after = NO_TIME};
-
-	task.kind = "return";
-	task.order_no = refund->order_no;
-	task.gateway = refund->gateway;
-	task.dedup_key = psprintf("return:%s", refund->refund_no);
-	task.run_at = payorder_now() + gateway->return_delay;
-	task.payload = payorder_json_object("tttltj",
-										"refund_no", refund->refund_no,
-										"txn_id", payment->txn_id,
-										"payment_no", payment->payment_no,
-										"amount", refund->amount,
-										"currency", refund->currency,
-										"confirm", to_confirm(order, payment,
-															  refund->cause));
-	return payorder_task_enqueue(&task);
-}
-
-/*
- * Has what a payment owes returned by itself: holds the refund and asks the
- * gateway for confirmation, or beyond the hour's limits a person.  The
- * payment is saved already.  False if nothing is owed or it is under way.
- */
-bool
-payorder_refund_return(Order *order, Payment *payment,
-					   const Gateway *gateway, const char *cause)
-{
-	int64		amount = payorder_refund_free_owed(payment);
-	Refund	   *refund;
-
-	if (amount == 0)
-		return false;
-	refund = new_refund(payment, kernel_number(payment, cause), amount, cause,
-						REFUND_HELD);
-	refund->from_owed = amount;
-	if (within_limits(payment, gateway, amount))
-		refund->task_id = enqueue_return(order, payment, refund, gateway);
-	if (!payorder_refund_insert(refund))
-		elog(ERROR, "refund \"%s\" exists already", refund->refund_no);
-	note_request(order, payment, refund, "refund_held", NULL);
-	if (refund->task_id == 0)
-		payorder_refund_doubt(order, refund, "auto_return_limit");
-	return true;
-}
-
-/* The gateway has confirmed a payment whose return is held. */
-void
-payorder_refund_confirm(Order *order, Payment *payment, Refund *refund)
-{
-	ask(order, payment, refund, refund->amount, 0);
-}
-
-static bool
-has_stuck(const Payment *payment)
-{
-	int			count;
-	Refund	   *refunds = payorder_refunds_lock(payment, &count);
-
-	for (int i = 0; i < count; i++)
-	{
-		if (refunds[i].state == REFUND_STUCK)
-			return true;
-	}
-	return false;
+	if (hold)
+		payorder_refund_hold(order, payment, refund, from_owed, from_kept,
+							 "refund_limit");
+	else
+		payorder_refund_ask(order, payment, refund, from_owed, from_kept);
 }
 
 static void
 refund_rest(Order *order, Payment *payment)
 {
-	int64		owed = payorder_refund_free_owed(payment);
-	int64		amount = owed + payment->pots.kept;
+	Available	of = available(payment);
+	int64		amount = of.owed + of.kept;
+	RefundLimits limits;
 	Refund	   *refund;
+	bool		hold;
 
-	if (payment->pots.kept == 0 || has_stuck(payment))
+	if (payment->pots.kept == 0 || of.stuck)
 		return;
-	refund = new_refund(payment, kernel_number(payment, "order"), amount,
-						"order", REFUND_ASKED);
+	limits = payorder_refund_limits(payment->gateway, order);
+	hold = payorder_refund_beyond(&limits, payment, of.refunds, of.count,
+								  amount, amount) != NULL ||
+		!payorder_refund_within_share(&limits, payment, amount);
+	refund = payorder_refund_new(payment,
+								 payorder_refund_kernel_number(payment, "order"),
+								 amount, "order", REFUND_ASKED);
 	refund->reason = "refund_all";
-	ask(order, payment, refund, owed, payment->pots.kept);
+	ask_or_hold(order, payment, refund, &of, hold);
 }
 
 /*
@@ -446,28 +194,54 @@ typedef struct RefundCall
 	const char *actor;
 } RefundCall;
 
+static void
+check_amount(const RefundCall *call)
+{
+	if (call->has_amount && call->amount <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_AMOUNT_INVALID),
+				 errmsg("amount to refund must be positive"),
+				 errhint("Give it in minor units, or leave it out to refund all.")));
+}
+
+/* The order of a payment that is named by itself, NULL if it has none. */
+static const char *
+order_of_payment(FunctionCallInfo fcinfo, const char *gateway,
+				 const char *txn_id)
+{
+	Payment    *payment;
+
+	if (gateway == NULL || txn_id == NULL)
+		payorder_required_text(fcinfo, 1, "order_no");
+	payment = payorder_payment_find(gateway, txn_id);
+	if (payment == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_REFUND_EXCEEDS),
+				 errmsg("there is no such payment to refund"),
+				 errhint("See payorder.payments for what was paid.")));
+	return payment->order_no;
+}
+
 static RefundCall
 read_call(FunctionCallInfo fcinfo)
 {
 	RefundCall	call = {0};
 
 	call.refund_no = payorder_required_text(fcinfo, 0, "refund_no");
-	call.order_no = payorder_required_text(fcinfo, 1, "order_no");
 	call.has_amount = !PG_ARGISNULL(2);
 	call.amount = call.has_amount ? PG_GETARG_INT64(2) : 0;
 	call.reason = payorder_text_argument(fcinfo, 3);
 	call.txn_id = payorder_text_argument(fcinfo, 4);
 	call.currency = payorder_text_argument(fcinfo, 5);
 	call.gateway = payorder_text_argument(fcinfo, 6);
+	call.order_no = payorder_text_argument(fcinfo, 1);
+	if (call.order_no == NULL)
+		call.order_no = order_of_payment(fcinfo, call.gateway, call.txn_id);
 	call.actor = payorder_text_argument(fcinfo, 7);
 	if (call.actor == NULL)
 		call.actor = GetUserNameFromId(GetSessionUserId(), false);
 	check_refund_no(call.refund_no);
-	if (call.has_amount && call.amount <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_AMOUNT_INVALID),
-				 errmsg("amount to refund must be positive"),
-				 errhint("Give it in minor units, or leave it out to refund all.")));
+	check_amount(&call);
 	return call;
 }
 
@@ -475,8 +249,7 @@ read_call(FunctionCallInfo fcinfo)
 static void
 check_repeated(const RefundCall *call, const Refund *refund)
 {
-	if (refund->order_no != NULL &&
-		strcmp(refund->order_no, call->order_no) == 0 &&
+	if (payorder_same_text(refund->order_no, call->order_no) &&
 		(!call->has_amount || refund->amount == call->amount) &&
 		(call->txn_id == NULL || strcmp(refund->txn_id, call->txn_id) == 0) &&
 		(call->gateway == NULL || strcmp(refund->gateway, call->gateway) == 0) &&
@@ -491,8 +264,7 @@ check_repeated(const RefundCall *call, const Refund *refund)
 }
 
 static void
-check_refundable(const RefundCall *call, const Payment *payment,
-				 int64 available)
+check_currency(const RefundCall *call, const Payment *payment)
 {
 	if (call->currency != NULL &&
 		strcmp(call->currency, payment->currency) != 0)
@@ -500,48 +272,92 @@ check_refundable(const RefundCall *call, const Payment *payment,
 				(errcode(ERRCODE_PO_AMOUNT_INVALID),
 				 errmsg("payment was made in %s", payment->currency),
 				 errhint("A refund has its payment's currency.")));
-	if (has_stuck(payment))
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_REFUND_EXCEEDS),
-				 errmsg("a refund of this payment is stuck at the gateway"),
-				 errhint("A second one could pay twice; first settle the stuck one.")));
-	if (available == 0 || (call->has_amount && call->amount > available))
+}
+
+static void
+refuse_stuck(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PO_REFUND_EXCEEDS),
+			 errmsg("a refund of this payment is stuck at the gateway"),
+			 errhint("A second one could pay twice; first settle the stuck one.")));
+}
+
+static void
+check_available(bool has_amount, int64 amount, int64 most)
+{
+	if (most == 0 || (has_amount && amount > most))
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_REFUND_EXCEEDS),
 				 errmsg("refund exceeds what can be refunded"),
-				 errdetail("Of this payment of order \"%s\" " INT64_FORMAT " can be refunded.",
-						   call->order_no, available),
+				 errdetail("It is " INT64_FORMAT ".", most),
 				 errhint("See payorder.payments and payorder.refunds for what went back already.")));
+}
+
+static void
+check_limits(const RefundLimits *limits, const Payment *payment,
+			 const Available *of, int64 amount)
+{
+	const char *limit = payorder_refund_beyond(limits, payment, of->refunds,
+											   of->count, amount,
+											   of->owed + of->kept);
+
+	if (limit != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_REFUND_EXCEEDS),
+				 errmsg("refund is beyond the limit %s of payment \"%s\"",
+						limit, payorder_payment_subject(payment)),
+				 errhint("See set_refund_limits(); what a gateway refuses anyway is paid back another way.")));
+}
+
+/* Makes one refund of one payment, all checks done but the limits'. */
+static Refund *
+make(Order *order, Payment *payment, const Available *of,
+	 const char *refund_no, int64 amount, const char *actor,
+	 const char *reason)
+{
+	RefundLimits limits = payorder_refund_limits(payment->gateway, order);
+	Refund	   *refund;
+
+	check_limits(&limits, payment, of, amount);
+	refund = payorder_refund_new(payment, refund_no, amount, "order",
+								 REFUND_ASKED);
+	refund->reason = reason;
+	refund->actor = actor;
+	ask_or_hold(order, payment, refund, of,
+				!payorder_refund_within_share(&limits, payment, amount));
+	return refund;
 }
 
 static Refund *
 request(const RefundCall *call, Order *order)
 {
-	Payment    *payment = choose_payment(order, call->txn_id, call->gateway);
-	int64		owed = payorder_refund_free_owed(payment);
-	int64		kept = payment->disposition == DISPOSITION_ORDER ?
-		payment->pots.kept : 0;
-	int64		from_owed;
+	Payment    *payment = order != NULL ?
+		choose_payment(order, call->txn_id, call->gateway) :
+		payorder_payment_lock(call->gateway, call->txn_id);
+	Available	of = available(payment);
+	int64		most = of.owed + of.kept;
 	Refund	   *refund;
 
-	check_refundable(call, payment, owed + kept);
-	refund = new_refund(payment, call->refund_no,
-						call->has_amount ? call->amount : owed + kept,
-						"order", REFUND_ASKED);
-	refund->reason = call->reason;
-	refund->actor = call->actor;
-	from_owed = Min(owed, refund->amount);
-	ask(order, payment, refund, from_owed, refund->amount - from_owed);
-	payorder_order_save(order);
+	if (order == NULL && payment->order_no != NULL)
+		payorder_order_changed_meanwhile();
+	check_currency(call, payment);
+	if (of.stuck)
+		refuse_stuck();
+	check_available(call->has_amount, call->amount, most);
+	refund = make(order, payment, &of, call->refund_no,
+				  call->has_amount ? call->amount : most, call->actor,
+				  call->reason);
+	if (order != NULL)
+		payorder_order_save(order);
 	return refund;
 }
 
-static Datum
-refund_info(FunctionCallInfo fcinfo, const Refund *refund)
+/* The ten columns of refund_info. */
+static void
+info_values(const Refund *refund, Datum *values, bool *nulls)
 {
-	Datum		values[10];
-	bool		nulls[10] = {0};
-
+	memset(nulls, 0, sizeof(bool) * 10);
 	values[0] = CStringGetTextDatum(refund->refund_no);
 	nulls[1] = refund->order_no == NULL;
 	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(refund->order_no);
@@ -554,6 +370,16 @@ refund_info(FunctionCallInfo fcinfo, const Refund *refund)
 	values[8] = TimestampTzGetDatum(refund->requested_at);
 	nulls[9] = refund->succeeded_at == NO_TIME;
 	values[9] = TimestampTzGetDatum(refund->succeeded_at);
+}
+
+/* A refund as the composite refund_info. */
+Datum
+payorder_refund_info(FunctionCallInfo fcinfo, const Refund *refund)
+{
+	Datum		values[10];
+	bool		nulls[10];
+
+	info_values(refund, values, nulls);
 	return payorder_composite(fcinfo, values, nulls);
 }
 
@@ -565,12 +391,150 @@ payorder_request_refund(PG_FUNCTION_ARGS)
 	Refund	   *refund;
 
 	payorder_prevent_read_only("request_refund()");
-	order = payorder_order_required(payorder_order_lock(call.order_no),
-									call.order_no);
+	payorder_require_sync();
+	order = call.order_no == NULL ? NULL :
+		payorder_order_required(payorder_order_lock(call.order_no),
+								call.order_no);
 	refund = payorder_refund_find(call.refund_no);
 	if (refund != NULL)
 		check_repeated(&call, refund);
 	else
 		refund = request(&call, order);
-	PG_RETURN_DATUM(refund_info(fcinfo, refund));
+	PG_RETURN_DATUM(payorder_refund_info(fcinfo, refund));
+}
+
+/* ---- an amount over several payments ---- */
+
+static void
+put(FunctionCallInfo fcinfo, const Refund *refund)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[10];
+	bool		nulls[10];
+
+	info_values(refund, values, nulls);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static char *
+part_number(const char *refund_no, int part)
+{
+	char	   *number = psprintf("%s_%d", refund_no, part);
+
+	check_refund_no(number);
+	return number;
+}
+
+/* The parts of a refund that was asked for before; false if it was not. */
+static bool
+put_repeated(FunctionCallInfo fcinfo, const RefundCall *call)
+{
+	int64		sum = 0;
+	int			part = 0;
+	Refund	   *refund;
+
+	while ((refund = payorder_refund_find(part_number(call->refund_no,
+													  part + 1))) != NULL)
+	{
+		if (!payorder_same_text(refund->order_no, call->order_no))
+			break;
+		put(fcinfo, refund);
+		sum += refund->amount;
+		part++;
+	}
+	if (part > 0 ? call->has_amount && sum != call->amount : refund != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_KEY_REUSED),
+				 errmsg("refund_no \"%s\" was used for another refund",
+						call->refund_no),
+				 errhint("Give each refund a number of its own.")));
+	return part > 0;
+}
+
+static int
+newest_first(const void *left, const void *right)
+{
+	const Payment *a = left;
+	const Payment *b = right;
+
+	if (a->received_at != b->received_at)
+		return a->received_at < b->received_at ? 1 : -1;
+	return strcmp(a->txn_id, b->txn_id);
+}
+
+/* Asks for an amount of an order's payments, newest first. */
+void
+payorder_refund_over(Order *order, const char *refund_no, bool has_amount,
+					 int64 amount, const char *actor, const char *reason,
+					 RefundMade made, void *argument)
+{
+	int			count;
+	int			part = 0;
+	int64		most = 0;
+	Payment    *payments = payorder_payments_lock(order->order_no, &count);
+	Available  *of;
+
+	qsort(payments, count, sizeof(Payment), newest_first);
+	of = palloc0(sizeof(Available) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		if (payments[i].disposition != DISPOSITION_ORDER)
+			continue;
+		of[i] = available(&payments[i]);
+		if (!of[i].stuck)
+			most += of[i].owed + of[i].kept;
+	}
+	check_available(has_amount, amount, most);
+	if (!has_amount)
+		amount = most;
+	for (int i = 0; i < count && amount > 0; i++)
+	{
+		int64		taken = of[i].stuck ? 0 :
+			Min(of[i].owed + of[i].kept, amount);
+		Refund	   *refund;
+
+		if (taken == 0)
+			continue;
+		refund = make(order, &payments[i], &of[i], refund_no != NULL ?
+					  part_number(refund_no, ++part) :
+					  payorder_refund_kernel_number(&payments[i], "order"),
+					  taken, actor, reason);
+		amount -= taken;
+		if (made != NULL)
+			made(argument, refund);
+	}
+}
+
+static void
+put_made(void *argument, const Refund *refund)
+{
+	put(argument, refund);
+}
+
+Datum
+payorder_request_refunds(PG_FUNCTION_ARGS)
+{
+	RefundCall	call = {0};
+	Order	   *order;
+
+	payorder_prevent_read_only("request_refunds()");
+	payorder_require_sync();
+	InitMaterializedSRF(fcinfo, 0);
+	call.refund_no = payorder_required_text(fcinfo, 0, "refund_no");
+	call.order_no = payorder_required_text(fcinfo, 1, "order_no");
+	call.has_amount = !PG_ARGISNULL(2);
+	call.amount = call.has_amount ? PG_GETARG_INT64(2) : 0;
+	call.reason = payorder_text_argument(fcinfo, 3);
+	call.actor = payorder_text_argument(fcinfo, 4);
+	if (call.actor == NULL)
+		call.actor = GetUserNameFromId(GetSessionUserId(), false);
+	check_amount(&call);
+	order = payorder_order_required(payorder_order_lock(call.order_no),
+									call.order_no);
+	if (put_repeated(fcinfo, &call))
+		return (Datum) 0;
+	payorder_refund_over(order, call.refund_no, call.has_amount, call.amount,
+						 call.actor, call.reason, put_made, fcinfo);
+	payorder_order_save(order);
+	return (Datum) 0;
 }

@@ -288,6 +288,31 @@ sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 }
 
 static void
+ask_first(void *argument)
+{
+	TaskUnit   *unit = argument;
+
+	unit->fate = payorder_work_forgotten(unit->task) ? FATE_DONE : FATE_LEFT;
+}
+
+/* Refunds that must be asked about before they are sent again. */
+static void
+sweep_forgotten(TimestampTz at, int most, SweepCounts *counts)
+{
+	int			count;
+	Task	   *tasks = payorder_tasks_forgotten(at, most, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		TaskUnit	unit = {&tasks[i], FATE_LEFT};
+		ErrorData  *error = payorder_isolated(ask_first, &unit);
+
+		counts->failed += error != NULL;
+		counts->tasks += error == NULL && unit.fate == FATE_DONE;
+	}
+}
+
+static void
 carry_out(void *argument)
 {
 	TaskUnit   *unit = argument;
@@ -344,6 +369,7 @@ sweep_once(int batch, TimestampTz at)
 		counts.callbacks = payorder_callback_drain_due(at, batch,
 													   &counts.more);
 		sweep_leases(at, batch, &counts);
+		sweep_forgotten(at, batch, &counts);
 		sweep_kernel_tasks(at, batch, &counts);
 		sweep_timers(at, batch, &counts);
 	}

@@ -100,6 +100,21 @@ static Statement get_kernel_tasks = {
 	" ORDER BY r.run_at, r.task_id LIMIT $2",
 	.arguments = "zi"
 };
+static Statement get_forgotten = {
+	.sql = "SELECT r.task_id, 0::bigint, t.kind, t.order_no, t.gateway,"
+	" t.idempotency_key, t.payload, r.attempts, r.first_tried_at"
+	" FROM payorder.task_ready AS r JOIN payorder.tasks AS t ON t.id = r.task_id"
+	" JOIN payorder.gateways AS g ON g.gateway = r.gateway"
+	" WHERE r.kind = 'refund' AND r.first_tried_at IS NOT NULL"
+	" AND r.first_tried_at + g.idempotency_window <= $1"
+	" ORDER BY r.first_tried_at, r.task_id LIMIT $2",
+	.arguments = "zi"
+};
+static Statement find_open = {
+	.sql = "SELECT 1 FROM payorder.task_ready WHERE task_id = $1"
+	" UNION ALL SELECT 1 FROM payorder.task_leases WHERE task_id = $1",
+	.arguments = "l"
+};
 static Statement delete_lease = {
 	.sql = "DELETE FROM payorder.task_leases WHERE task_id = $1 AND token = $2",
 	.arguments = "ll"
@@ -115,6 +130,17 @@ static Statement delete_ready = {
 };
 static Statement delete_unclaimed = {
 	.sql = "DELETE FROM payorder.task_ready"
+	" WHERE task_id = $1 AND first_tried_at IS NULL",
+	.arguments = "l"
+};
+static Statement find_dead = {
+	.sql = "SELECT d.task_id FROM payorder.tasks AS t"
+	" JOIN payorder.task_dead AS d ON d.task_id = t.id"
+	" WHERE t.order_no = $1 AND t.dedup_key = $2",
+	.arguments = "tt"
+};
+static Statement find_unclaimed = {
+	.sql = "SELECT 1 FROM payorder.task_ready"
 	" WHERE task_id = $1 AND first_tried_at IS NULL",
 	.arguments = "l"
 };
@@ -249,10 +275,11 @@ payorder_task_review(const ReviewRequest *request)
 	task.order_no = request->order_no;
 	task.gateway = request->gateway;
 	task.run_at = DT_NOEND;
-	task.payload = payorder_json_object("ttttLtt",
+	task.payload = payorder_json_object("tttttLtt",
 										"subject", request->subject,
 										"cause", request->cause,
 										"txn_id", request->txn_id,
+										"event", request->event,
 										"refund_no", request->refund_no,
 										"amount", request->amount,
 										"currency", request->currency,
@@ -263,6 +290,13 @@ payorder_task_review(const ReviewRequest *request)
 				(errmsg("%s waits for a decision: %s", request->subject,
 						request->cause)));
 	return true;
+}
+
+/* Whether a person's decision is asked for. */
+bool
+payorder_task_has_review(const char *subject, const char *cause)
+{
+	return payorder_query(&find_key, review_key(subject, cause))->count > 0;
 }
 
 /* Ends a review whose cause is gone, if there is one. */
@@ -331,6 +365,13 @@ Task *
 payorder_tasks_of_kernel(TimestampTz at, int most, int *count)
 {
 	return read_tasks(payorder_query(&get_kernel_tasks, at, most), count);
+}
+
+/* Ready refunds whose number the gateway may have forgotten; not locked yet. */
+Task *
+payorder_tasks_forgotten(TimestampTz at, int most, int *count)
+{
+	return read_tasks(payorder_query(&get_forgotten, at, most), count);
 }
 
 /* Ends the lease of a task; false if it was not there any more. */
@@ -477,6 +518,16 @@ payorder_task_cancel_needless(int64 id)
 		payorder_task_cancel(task, NULL);
 }
 
+/* Cancels the dead tasks of an order with a dedup key: not needed any more. */
+void
+payorder_task_cancel_dead(const char *order_no, const char *dedup_key)
+{
+	Rows	   *rows = payorder_query(&find_dead, order_no, dedup_key);
+
+	for (int i = 0; i < rows->count; i++)
+		payorder_task_cancel_needless(payorder_row(rows, i).next->number);
+}
+
 /* Cancels a task that nobody has ever claimed; false if somebody has. */
 bool
 payorder_task_cancel_unclaimed(int64 id)
@@ -487,6 +538,20 @@ payorder_task_cancel_unclaimed(int64 id)
 		return false;
 	finish(&task, "cancelled", NULL);
 	return true;
+}
+
+/* Whether a task is ready or leased. */
+bool
+payorder_task_is_open(int64 id)
+{
+	return payorder_query(&find_open, id)->count > 0;
+}
+
+/* Whether a task waits for its first worker. */
+bool
+payorder_task_is_unclaimed(int64 id)
+{
+	return payorder_query(&find_unclaimed, id)->count > 0;
 }
 
 void

@@ -30,7 +30,8 @@ typedef struct ReviewRequest
 	const char *cause;
 	const char *order_no;
 	const char *gateway;
-	const char *txn_id;			/* of the payment that it is about */
+	const char *txn_id;			/* of the payment or callback that it is about */
+	const char *event;			/* of the callback that it is about */
 	const char *refund_no;		/* of the refund that it is about */
 	const int64 *amount;		/* NULL: no money in it */
 	const char *currency;
@@ -64,6 +65,7 @@ extern bool payorder_task_kind(const char *name, int failures,
 							   TaskKind *kind);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
 extern bool payorder_task_review(const ReviewRequest *request);
+extern bool payorder_task_has_review(const char *subject, const char *cause);
 extern void payorder_task_close_review(const char *subject,
 									   const char *cause);
 extern Task *payorder_task_leased(int64 id, int64 token);
@@ -82,7 +84,12 @@ extern bool payorder_task_revive(int64 id);
 extern Task *payorder_task_waiting(int64 id);
 extern bool payorder_task_cancel(const Task *task, const char *result);
 extern void payorder_task_cancel_needless(int64 id);
+extern void payorder_task_cancel_dead(const char *order_no,
+									  const char *dedup_key);
 extern bool payorder_task_cancel_unclaimed(int64 id);
+extern bool payorder_task_is_unclaimed(int64 id);
+extern bool payorder_task_is_open(int64 id);
+extern Task *payorder_tasks_forgotten(TimestampTz at, int most, int *count);
 extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
 extern TimestampTz payorder_tasks_next(void);
 

@@ -15,6 +15,8 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
+#include "gateway_settings.h"
+#include "guc.h"
 #include "json.h"
 #include "relation.h"
 #include "task.h"
@@ -45,6 +47,11 @@ static Statement claim_tasks = {
 	" WHERE k.kind = r.kind AND k.worked_by <> 'client')"
 	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g"
 	" WHERE g.gateway = r.gateway AND g.paused)"
+	" AND NOT (r.kind = 'refund' AND r.first_tried_at IS NOT NULL"
+	" AND EXISTS (SELECT FROM payorder.gateways AS g"
+	" WHERE g.gateway = r.gateway"
+	" AND r.first_tried_at + g.idempotency_window <= $1))"
+	" AND NOT (r.gateway IS NOT NULL AND " PAYORDER_IS_COPY("$7", "$8") ")"
 	" ORDER BY r.run_at, r.task_id LIMIT $4 FOR UPDATE OF r SKIP LOCKED),"
 	" taken AS (DELETE FROM payorder.task_ready AS r USING picked AS p"
 	" WHERE r.task_id = p.task_id RETURNING r.*),"
@@ -62,7 +69,7 @@ static Statement claim_tasks = {
 	" FROM leased AS l JOIN payorder.tasks AS b ON b.id = l.task_id"
 	" LEFT JOIN payorder.gateways AS g ON g.gateway = b.gateway"
 	" ORDER BY l.task_id",
-	.arguments = "zAAitv"
+	.arguments = "zAAitvll"
 };
 static Statement prolong = {
 	.sql = "UPDATE payorder.task_leases AS l SET leased_until = $3"
@@ -250,11 +257,15 @@ payorder_claim(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	rows = payorder_query(&claim_tasks, payorder_now(),
 						  array_argument(fcinfo, 0),
-						  array_argument(fcinfo, 4), most, worker, lease);
+						  array_argument(fcinfo, 4), most, worker, lease,
+						  payorder_cluster(), payorder_database());
 	for (int i = 0; i < rows->count; i++)
 	{
 		Reader		reader = payorder_row(rows, i);
 
+		/* A refund that is sent must not look unclaimed after a crash. */
+		if (strcmp(reader.next[2].text, "refund") == 0)
+			payorder_require_sync();
 		put_claimed((ReturnSetInfo *) fcinfo->resultinfo, &reader);
 	}
 	return (Datum) 0;

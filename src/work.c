@@ -23,6 +23,7 @@
 #include "attempt.h"
 #include "callback.h"
 #include "errors.h"
+#include "guc.h"
 #include "json.h"
 #include "refund.h"
 #include "relation.h"
@@ -153,7 +154,7 @@ end_close(Work *work)
 		done(work);
 	else if (payorder_json_is_true(work->result, "already_paid"))
 	{
-		payorder_attempt_query(work->order, attempt);
+		payorder_attempt_query(attempt);
 		done(work);
 	}
 	else if (payorder_json_is_true(work->result, "unknown"))
@@ -174,18 +175,59 @@ unanswered(Work *work, const char *error, bool retryable)
 								   work->task->first_tried_at, dead);
 }
 
-static void
-end_refund(Work *work)
+/* The refund that the task is about, if it still waits for an answer. */
+static Refund *
+waiting_refund(const Work *work)
 {
 	const char *refund_no = payload_text(work, "refund_no");
 	Refund	   *refund = refund_no == NULL ? NULL :
-		payorder_refund_find(refund_no);
+		payorder_refund_lock(refund_no);
 
-	if (refund != NULL && payorder_refund_is_open(refund) &&
-		refund->state != REFUND_STUCK)
-		unanswered(work, "no final answer", true);
-	else
+	return refund != NULL && payorder_refund_is_open(refund) &&
+		refund->state != REFUND_STUCK ? refund : NULL;
+}
+
+/* The gateway has the refund and says no more yet: it is asked from now on. */
+static void
+end_refund(Work *work)
+{
+	Refund	   *refund = waiting_refund(work);
+
+	done(work);
+	if (refund == NULL)
+		return;
+	payorder_refund_unanswered(work->order, refund->refund_no,
+							   work->task->first_tried_at, false);
+	payorder_refund_query(refund, payorder_now() + USECS_PER_MINUTE);
+}
+
+/* The gateway does not know the number: it is sent again, with this number. */
+static void
+send_again(Refund *refund)
+{
+	Payment    *payment = payorder_payment_find(refund->gateway,
+												refund->txn_id);
+
+	if (refund->task_id != 0 && payorder_task_is_open(refund->task_id))
+		return;
+	refund->task_id = payorder_refund_send(payment, refund);
+	payorder_refund_save(refund);
+}
+
+static void
+end_query_refund(Work *work)
+{
+	Refund	   *refund = waiting_refund(work);
+
+	if (refund == NULL)
 		done(work);
+	else if (payorder_json_is_true(work->result, "unknown"))
+	{
+		done(work);
+		send_again(refund);
+	}
+	else
+		unanswered(work, "no final answer", true);
 }
 
 static bool
@@ -226,7 +268,7 @@ end_return(Work *work)
 	if (payment == NULL || refund == NULL || refund->state != REFUND_HELD)
 		return;
 	if (all_confirmed(work))
-		payorder_refund_confirm(work->order, payment, refund);
+		payorder_refund_release(work->order, payment, refund);
 	else
 		payorder_refund_doubt(work->order, refund, "not_confirmed");
 	payorder_refund_settle(work->order);
@@ -238,10 +280,10 @@ static const struct
 	int			events;			/* that its messages may be */
 	Ending		ending;
 }			endings[] = {
-	{"query_payment", EVENT_PAY | ATTEMPT_EVENTS | REFUND_EVENTS, done},
-	{"close_payment", EVENT_PAY | ATTEMPT_EVENTS, end_close},
+	{"query_payment", ALL_EVENTS, done},
+	{"close_payment", PAY_EVENTS | ATTEMPT_EVENTS, end_close},
 	{"refund", REFUND_EVENTS, end_refund},
-	{"query_refund", REFUND_EVENTS, end_refund},
+	{"query_refund", REFUND_EVENTS, end_query_refund},
 	{"return", 0, end_return},
 };
 
@@ -371,14 +413,17 @@ check_reference(const Work *work, Message *m)
 		must_be(work->task, m->reference, work->task->order_no);
 }
 
+/* A message about a refund, or about a payment that is there already. */
 static void
-check_refund(const Work *work, Message *m)
+check_later(const Work *work, Message *m)
 {
 	const char *refund_no = payload_text(work, "refund_no");
 	Payment    *payment;
 
-	if ((m->event & REFUND_EVENTS) == 0)
+	if ((m->event & LATER_EVENTS) == 0)
 		return;
+	if (m->event == EVENT_PAY_REVERSED && m->payment_txn == NULL)
+		m->payment_txn = m->txn_id;
 	if (refund_no != NULL)
 	{
 		must_be(work->task, m->refund_no, refund_no);
@@ -414,6 +459,8 @@ read_message(const Work *work, const JsonNode *node)
 		not_its_own(work->task);
 	m.reference = text_member(node, "order_no");
 	m.has_amount = payorder_json_bigint(amount, &m.amount);
+	m.amount_is_total = m.event == EVENT_REFUND &&
+		payorder_json_is_true(node, "amount_is_total");
 	m.currency = text_member(node, "currency");
 	m.occurred_at = time_member(node, "occurred_at");
 	m.payment_txn = text_member(node, "payment_txn");
@@ -421,7 +468,7 @@ read_message(const Work *work, const JsonNode *node)
 	m.payload = payload == NULL ? NULL : payorder_json_text(payload);
 	m.source = "query";
 	check_reference(work, &m);
-	check_refund(work, &m);
+	check_later(work, &m);
 	return m;
 }
 
@@ -498,6 +545,7 @@ payorder_complete(PG_FUNCTION_ARGS)
 	Work		work;
 
 	payorder_prevent_read_only("complete()");
+	payorder_require_sync();
 	InitMaterializedSRF(fcinfo, 0);
 	work = begin_work(fcinfo, payorder_text_argument(fcinfo, 2));
 	if (work.result != NULL && is_kernel_kind(work.task))
@@ -560,6 +608,39 @@ payorder_work_expire(const Task *task)
 	return true;
 }
 
+/*
+ * A refund was last tried so long ago that the gateway may have forgotten its
+ * number: it is asked about before it is sent again.  False if the order is
+ * busy, or a worker was faster.
+ */
+bool
+payorder_work_forgotten(const Task *task)
+{
+	Work		work = {0};
+	Refund	   *refund;
+
+	work.task = (Task *) task;
+	work.payload = payorder_json_parse(task->payload,
+									   ERRCODE_INVALID_PARAMETER_VALUE,
+									   "payload of the task");
+	if (task->order_no != NULL)
+	{
+		work.order = payorder_order_skip_locked(task->order_no);
+		if (work.order == NULL)
+			return false;
+	}
+	if (!payorder_task_take_ready(task->id))
+		return false;
+	done(&work);
+	refund = waiting_refund(&work);
+	if (refund == NULL)
+		return true;
+	payorder_refund_unanswered(work.order, refund->refund_no,
+							   task->first_tried_at, false);
+	payorder_refund_query(refund, payorder_now());
+	return true;
+}
+
 /* A review that says where money is stays as long as the money is there. */
 static void
 check_review(const Work *work)
@@ -569,7 +650,8 @@ check_review(const Work *work)
 	Payment    *payment;
 	int64		waiting;
 
-	if (txn_id == NULL || cause == NULL)
+	if (txn_id == NULL || cause == NULL ||
+		(strcmp(cause, "conflict") == 0 && payload_text(work, "event") != NULL))
 		return;
 	payment = payorder_payment_lock(work->task->gateway, txn_id);
 	if (payment == NULL)
@@ -578,7 +660,10 @@ check_review(const Work *work)
 		waiting = payorder_refund_free_owed(payment);
 	else if (strcmp(cause, "overdrawn") == 0)
 		waiting = payment->pots.overdrawn;
-	else if (strcmp(cause, "mismatch") == 0 || strcmp(cause, "conflict") == 0)
+	else if (strcmp(cause, "mismatch") == 0 ||
+			 strcmp(cause, "conflict") == 0 ||
+			 strcmp(cause, "parked") == 0 ||
+			 strcmp(cause, "parked_limit") == 0)
 		waiting = payment->pots.review;
 	else
 		return;
@@ -673,6 +758,9 @@ payorder_retry_dead(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("task " INT64_FORMAT " is not dead", work.task->id),
 				 errhint("See payorder.task_dead.")));
+	if (payload_text(&work, "refund_no") != NULL)
+		payorder_task_close_review(payload_text(&work, "refund_no"),
+								   "in_doubt");
 	if (work.order != NULL)
 		payorder_order_event(work.order, "retry_dead", NULL, &cause);
 	PG_RETURN_VOID();

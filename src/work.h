@@ -11,5 +11,6 @@
 #include "task.h"
 
 extern bool payorder_work_expire(const Task *task);
+extern bool payorder_work_forgotten(const Task *task);
 
 #endif							/* PAYORDER_WORK_H */

@@ -17,7 +17,9 @@ CREATE TABLE payorder.installation (
     salt bytea NOT NULL CHECK (pg_catalog.octet_length(salt) = 32),
     system_identifier bigint NOT NULL,
     database_oid oid NOT NULL,
-    noted_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+    noted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    noted_by text,
+    reason text
 );
 COMMENT ON TABLE payorder.installation IS
 'salt of kernel-made numbers; cluster and database that may send money';

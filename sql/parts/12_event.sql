@@ -37,6 +37,9 @@ CREATE UNIQUE INDEX events_seq ON payorder.events (slot, order_no, seq);
 CREATE UNIQUE INDEX events_request ON payorder.events (slot, order_no, request_id)
     WHERE request_id IS NOT NULL;
 
+CREATE INDEX events_payment ON payorder.events (gateway, txn_id)
+    WHERE order_no IS NULL;
+
 CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.events
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
 

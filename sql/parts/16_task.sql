@@ -29,7 +29,7 @@ INSERT INTO payorder.task_kinds (id, kind, worked_by, money_out, max_attempts, b
     (1, 'query_payment', 'client', false, 12, NULL),
     (2, 'close_payment', 'client', false, 20, NULL),
     (3, 'refund', 'client', true, 20, NULL),
-    (4, 'query_refund', 'client', false, 11, '{1 min,10 min,1 hour,6 hours,1 day,1 day,1 day,1 day,1 day,1 day,1 day}'),
+    (4, 'query_refund', 'client', false, 11, '{10 min,1 hour,6 hours,1 day,1 day,1 day,1 day,1 day,1 day,1 day}'),
     (5, 'return', 'client', false, 20, NULL),
     (6, 'refund_all', 'kernel', false, 20, NULL),
     (7, 'review', 'person', false, 1, NULL);
@@ -64,6 +64,8 @@ COMMENT ON TABLE payorder.task_ready IS
 'tasks that wait for their time and a worker; run_at infinity: for a person';
 SELECT pg_catalog.pg_extension_config_dump('payorder.task_ready', '');
 CREATE INDEX task_ready_run_at ON payorder.task_ready (run_at, task_id);
+CREATE INDEX task_ready_refund ON payorder.task_ready (first_tried_at)
+    WHERE kind = 'refund' AND first_tried_at IS NOT NULL;
 
 CREATE TABLE payorder.task_leases (
     task_id bigint PRIMARY KEY,
@@ -164,7 +166,7 @@ CREATE FUNCTION payorder.claim(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_claim';
 COMMENT ON FUNCTION payorder.claim(text[], integer, interval, text, text[]) IS
-'leases up to max_tasks ready tasks, oldest first, of the given kinds and gateways (NULL: all) for lease (NULL: the kind''s own); tasks of paused gateways are passed over. Commit before the outside call. Errors: 22023 bad value.';
+'leases up to max_tasks ready tasks, oldest first, of the given kinds and gateways (NULL: all) for lease (NULL: the kind''s own); passed over are tasks of paused gateways, of all gateways in a database that is a copy (see adopt_cluster()), and refunds whose number the gateway may have forgotten (idempotency_window), which sweep() has asked about first. Commit before the outside call. Errors: 22023 bad value.';
 
 CREATE FUNCTION payorder.heartbeat(task bigint, token bigint, lease interval DEFAULT NULL)
     RETURNS timestamptz

@@ -66,6 +66,55 @@ CREATE TRIGGER gateways_identity AFTER UPDATE ON payorder.gateways FOR EACH ROW
           OR OLD.builtin)
     EXECUTE FUNCTION payorder.refuse_row_change();
 
+/* ---- a copy doesn't pay ---- */
+
+CREATE FUNCTION payorder.is_copy()
+    RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM payorder.installation AS i
+                   WHERE i.system_identifier <> (SELECT c.system_identifier FROM pg_control_system() AS c)
+                      OR i.database_oid <> (SELECT d.oid FROM pg_database AS d
+                                            WHERE d.datname = current_database()))
+$$;
+COMMENT ON FUNCTION payorder.is_copy() IS
+'whether this database is not the one that was noted when its first gateway was added or by adopt_cluster(): a copy sends no money, closes nothing at a gateway, and all its gateways count as paused';
+
+CREATE FUNCTION payorder.note_installation()
+    RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO payorder.installation (salt, system_identifier, database_oid)
+    SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), c.system_identifier, d.oid
+    FROM pg_control_system() AS c, pg_database AS d
+    WHERE d.datname = current_database()
+    ON CONFLICT (only_row) DO NOTHING
+$$;
+COMMENT ON FUNCTION payorder.note_installation() IS
+'notes the cluster and database as those that may send money, and a salt for the kernel''s numbers, unless that was done before; add_gateway() calls it';
+
+CREATE FUNCTION payorder.adopt_cluster(actor text, reason text)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
+AS $$
+BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
+    IF actor IS NULL OR reason IS NULL THEN
+        RAISE EXCEPTION 'actor and reason must not be null'
+            USING ERRCODE = '22004', HINT = 'Say who decides that this database may send money, and why.';
+    END IF;
+    PERFORM payorder.note_installation();
+    UPDATE payorder.installation AS i
+    SET system_identifier = c.system_identifier, database_oid = d.oid, noted_at = now(),
+        noted_by = actor, reason = adopt_cluster.reason
+    FROM pg_control_system() AS c, pg_database AS d
+    WHERE d.datname = current_database();
+    UPDATE payorder.gateways AS g SET draining = true WHERE NOT g.builtin;
+END
+$$;
+COMMENT ON FUNCTION payorder.adopt_cluster(text, text) IS
+'makes this database the one that may send money, after a restore or a move: tasks are given out again, and sweep() applies the callbacks that waited. The database that it was copied from must not run any more. Errors: 22004 actor or reason is NULL.';
+
 CREATE FUNCTION payorder.add_gateway(
     gateway text,
     adapter text,
@@ -101,6 +150,7 @@ BEGIN
                   HINT = 'One merchant account is one gateway; see payorder.gateways.';
     END;
     PERFORM payorder.alter_gateway(gateway, settings);
+    PERFORM payorder.note_installation();
 END
 $$;
 COMMENT ON FUNCTION payorder.add_gateway(text, text, text, text, jsonb) IS

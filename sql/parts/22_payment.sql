@@ -26,7 +26,8 @@ COMMENT ON TABLE payorder.payments IS
 'money that gateways say they received, split over pots: whose it is now';
 SELECT pg_catalog.pg_extension_config_dump('payorder.payments', '');
 CREATE INDEX payments_order ON payorder.payments (order_no) WHERE order_no IS NOT NULL;
-CREATE INDEX payments_received ON payorder.payments (received_at);
+/* The day of money_balance. */
+CREATE INDEX payments_day ON payorder.payments (((received_at AT TIME ZONE 'UTC')::date));
 
 CREATE TRIGGER payments_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.payments
     FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();

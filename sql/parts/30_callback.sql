@@ -14,6 +14,7 @@ CREATE TABLE payorder.callbacks (
     amount bigint,
     currency text COLLATE "C",
     amount_is_total boolean NOT NULL DEFAULT false,
+    single_amount bigint,
     occurred_at timestamptz,
     source text COLLATE "C" NOT NULL,
     first_verdict text COLLATE "C",
@@ -30,6 +31,8 @@ CREATE TABLE payorder.callbacks (
 COMMENT ON TABLE payorder.callbacks IS
 'messages of gateways, one row per (gateway, transaction, event), with their verdict';
 COMMENT ON COLUMN payorder.callbacks.reference IS 'order or payment number as the gateway gave it';
+COMMENT ON COLUMN payorder.callbacks.single_amount IS
+'of a running total (amount_is_total): the one refund''s amount that was worked out';
 COMMENT ON COLUMN payorder.callbacks.order_no IS 'the order that it was resolved to';
 SELECT pg_catalog.pg_extension_config_dump('payorder.callbacks', '');
 CREATE INDEX callbacks_order ON payorder.callbacks (order_no) WHERE order_no IS NOT NULL;
@@ -73,7 +76,6 @@ CREATE TABLE payorder.callbacks_waiting (
     arrived_at timestamptz NOT NULL,
     next_at timestamptz NOT NULL,
     tries smallint NOT NULL DEFAULT 0,
-    alarmed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (gateway, txn_id, event)
 );
 COMMENT ON TABLE payorder.callbacks_waiting IS
@@ -119,7 +121,21 @@ CREATE FUNCTION payorder.ingest(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_ingest';
 COMMENT ON FUNCTION payorder.ingest(text, text, text, text, bigint, text, timestamptz, json, text, text, text, boolean) IS
-'takes one fact of a gateway, verified by the caller, and applies it exactly once: event is pay, pay_failed, pay_closed, refund, refund_failed or refund_stuck; txn_id the gateway''s id of it; order_no an order_no or payment_no; amount in minor units; payment_txn and refund_no name the payment and refund that a refund event is about. Returns the verdict; commit first, then answer the gateway with ack_status (NULL: do not acknowledge). Errors, only for a wrong call: 22004 NULL gateway, txn_id or event; 22023 unknown event or source; 42501 source of the kernel; PO010 unknown gateway; 0A000 events that come later.';
+'takes one fact of a gateway, verified by the caller, and applies it exactly once: event is pay, pay_part, pay_failed, pay_closed, authorised, pay_reversed, refund, refund_failed, refund_stuck, chargeback, chargeback_reversed or chargeback_lost; txn_id the gateway''s id of it; order_no an order_no or payment_no; amount in minor units, with amount_is_total that of all refunds of the payment so far; payment_txn and refund_no name the payment and refund that an event is about. Returns the verdict; commit first, then answer the gateway with ack_status (NULL: do not acknowledge). Errors, only for a wrong call: 22004 NULL gateway, txn_id or event; 22023 unknown event or source; 42501 source of the kernel; PO010 unknown gateway.';
+
+CREATE FUNCTION payorder.settle_callback(
+    gateway text,
+    txn_id text,
+    event text,
+    decision text,
+    actor text,
+    reason text,
+    order_no text DEFAULT NULL)
+    RETURNS payorder.ingest_result
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_settle_callback';
+COMMENT ON FUNCTION payorder.settle_callback(text, text, text, text, text, text, text) IS
+'a person''s decision about a callback: keep the payment''s money in review for its order (order_no where it has none), return it, attach a parked payment to the order order_no, or dismiss what has no money in it. Keeping more than second_person_above needs another actor''s same call. Returns the verdict that it has now. Errors: 55000 not possible, or it is deferred; PO002 no such order, PO015 the same person again, 22023 unknown decision or callback, 22004 NULL, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.pause_gateway(gateway text, actor text, reason text)
     RETURNS void

@@ -8,37 +8,118 @@ SELECT 'review'::text AS kind,
        t.payload ->> 'currency' AS currency,
        t.order_no,
        t.gateway,
+       coalesce(t.payload ->> 'txn_id', c.txn_id) AS txn_id,
+       c.event,
+       t.payload ->> 'refund_no' AS refund_no,
        pg_catalog.now() - t.created_at AS age,
        r.task_id AS task,
-       CASE t.payload ->> 'cause'
-           WHEN 'timer_error' THEN '{retry_order,cancel_task}'
-           WHEN 'deferred_error' THEN '{retry_order,cancel_task}'
-           WHEN 'owed' THEN '{request_refund}'
-           WHEN 'mismatch' THEN '{}'
-           WHEN 'stuck' THEN '{}'
-           WHEN 'claimed' THEN '{}'
-           WHEN 'refund_differs' THEN '{}'
-           WHEN 'auto_return_limit' THEN '{}'
-           WHEN 'not_confirmed' THEN '{}'
-           WHEN 'conflict' THEN CASE WHEN t.payload ->> 'txn_id' IS NULL THEN '{cancel_task}' ELSE '{}' END
-           WHEN 'overdrawn' THEN '{}'
-           WHEN 'in_doubt' THEN '{retry_dead}'
-           ELSE '{cancel_task}' END::text[] AS decisions
+       CASE WHEN c.event IN ('pay', 'pay_part') AND c.verdict = 'parked'
+                THEN CASE WHEN c.detail = 'order' THEN '{settle_callback attach,settle_callback return}'
+                          ELSE '{settle_callback return}' END
+            WHEN t.payload ->> 'cause' IN ('mismatch', 'conflict', 'invalid') AND c.event IN ('pay', 'pay_part')
+                 AND p.review > 0
+                THEN CASE WHEN o.order_no IS NULL OR (
+                              p.reversed_at IS NULL AND p.currency = o.currency
+                              AND o.paid_amount < o.amount AND p.amount >= o.amount - o.paid_amount
+                              AND EXISTS (SELECT FROM payorder.transitions AS x
+                                          WHERE x.machine_id = o.machine_id
+                                            AND (o.frozen AND x.event = 'refunded' AND x.from_state = o.state
+                                                 OR x.from_state = o.state AND x.event = 'pay'
+                                                 OR x.from_state = o.state AND x.event = 'reopen'
+                                                    AND (x.within IS NULL OR pg_catalog.now() <= o.closed_at + x.within))))
+                          THEN '{settle_callback keep,settle_callback return}'
+                          ELSE '{settle_callback return}' END
+            WHEN t.payload ->> 'cause' IN ('conflict', 'invalid', 'parked', 'parked_limit') AND c.event IS NOT NULL
+                THEN '{settle_callback dismiss}'
+            WHEN t.payload ->> 'cause' IN ('timer_error', 'deferred_error') THEN '{retry_order,cancel_task}'
+            WHEN t.payload ->> 'cause' IN ('stuck', 'in_doubt', 'claimed', 'refund_differs')
+                THEN '{settle_refund succeeded,settle_refund failed}'
+            WHEN t.payload ->> 'cause' IN ('auto_return_limit', 'refund_limit', 'not_confirmed')
+                THEN '{settle_refund release,settle_refund cancel}'
+            WHEN t.payload ->> 'cause' = 'owed' THEN
+                CASE WHEN f.refund_no IS NOT NULL THEN '{request_refund,settle_refund keep}'
+                     ELSE '{request_refund}' END
+            WHEN t.payload ->> 'cause' = 'overdrawn' THEN '{}'
+            ELSE '{cancel_task}' END::text[] AS decisions,
+       d.actor AS first_actor,
+       d.decision AS first_decision
 FROM payorder.task_ready AS r
 JOIN payorder.tasks AS t ON t.id = r.task_id
+LEFT JOIN payorder.payments AS p ON p.gateway = t.gateway AND p.txn_id = t.payload ->> 'txn_id'
+LEFT JOIN payorder.orders AS o ON o.order_no = p.order_no
+LEFT JOIN LATERAL (
+    SELECT k.txn_id, k.event, k.verdict, k.detail
+    FROM payorder.callbacks AS k
+    WHERE k.gateway = t.gateway
+      AND ((k.txn_id = t.payload ->> 'txn_id' AND k.event = t.payload ->> 'event')
+           OR (t.payload ->> 'event' IS NULL AND k.txn_id = p.txn_id AND k.event IN ('pay', 'pay_part')))
+    LIMIT 1) AS c ON true
+LEFT JOIN LATERAL (
+    SELECT x.refund_no FROM payorder.refunds AS x
+    WHERE t.payload ->> 'cause' = 'owed' AND p.disposition = 'order' AND p.reversed_at IS NULL
+      AND x.gateway = p.gateway AND x.txn_id = p.txn_id
+      AND x.cause <> 'external' AND x.state IN ('failed', 'reversed', 'cancelled')
+    ORDER BY x.ended_at DESC LIMIT 1) AS f ON true
+LEFT JOIN payorder.first_decisions AS d
+    ON d.subject = coalesce(t.payload ->> 'refund_no', t.gateway || ':' || c.txn_id || ':' || c.event)
 WHERE r.run_at = 'infinity' AND r.kind = 'review'
 UNION ALL
 SELECT 'dead task', t.kind || ' ' || t.id::text, d.error,
        CASE WHEN k.id IS NOT NULL THEN (t.payload ->> 'amount')::bigint END,
        CASE WHEN k.id IS NOT NULL THEN t.payload ->> 'currency' END,
-       t.order_no, t.gateway, pg_catalog.now() - d.died_at, t.id,
+       t.order_no, t.gateway,
+       CASE WHEN k.id IS NOT NULL THEN t.payload ->> 'txn_id' END, NULL,
+       CASE WHEN k.id IS NOT NULL THEN t.payload ->> 'refund_no' END,
+       pg_catalog.now() - d.died_at, t.id,
        CASE WHEN k.money_out OR t.kind = 'return' THEN '{retry_dead}'
-            ELSE '{retry_dead,cancel_task}' END::text[]
+            ELSE '{retry_dead,cancel_task}' END::text[], NULL, NULL
 FROM payorder.task_dead AS d
 JOIN payorder.tasks AS t ON t.id = d.task_id
-LEFT JOIN payorder.task_kinds AS k ON k.kind = t.kind AND k.id < 100;
+LEFT JOIN payorder.task_kinds AS k ON k.kind = t.kind AND k.id < 100
+UNION ALL
+SELECT 'installation', pg_catalog.current_database()::text, 'copy', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, '{adopt_cluster}'::text[], NULL, NULL
+WHERE payorder.is_copy();
 COMMENT ON VIEW payorder.attention IS
-'what waits for a person: subject, cause, amount in minor units, order, age, and the functions that decide it';
+'what waits for a person: subject, cause, amount in minor units, order, payment, refund, age, and the calls that decide it, each as a function with its decision; first_actor has made first_decision, which needs a second person';
+
+CREATE FUNCTION payorder.order_money(order_no text)
+    RETURNS TABLE (gateway text, txn_id text, currency text, step bigint, at timestamptz, event text,
+                   reason text, actor text, moved json, kept bigint, review bigint, owed bigint,
+                   "returning" bigint, returned bigint, disputed bigint, undone bigint, overdrawn bigint)
+    LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.gateway, m.txn_id, m.currency,
+           row_number() OVER w, m.at, m.event, m.reason, m.actor, m.moved,
+           (sum((m.moved ->> 'kept')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'review')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'owed')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'returning')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'returned')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'disputed')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'undone')::bigint) OVER w)::bigint,
+           (sum((m.moved ->> 'overdrawn')::bigint) OVER w)::bigint
+    FROM (SELECT p.gateway, p.txn_id, p.currency::text AS currency, p.received_at, e.id, e.at, e.event,
+                 e.reason, e.actor, e.payload -> 'moved' AS moved
+          FROM payorder.payments AS p
+          JOIN payorder.orders AS o ON o.order_no = p.order_no
+          CROSS JOIN LATERAL (
+              SELECT v.id, v.at, v.event, v.reason, v.actor, v.payload
+              FROM payorder.events AS v
+              WHERE v.slot = ((12 * extract(year FROM o.created_at AT TIME ZONE 'UTC')
+                               + extract(month FROM o.created_at AT TIME ZONE 'UTC'))::integer & 63)
+                AND v.order_no = o.order_no AND v.gateway = p.gateway AND v.txn_id = p.txn_id
+              UNION ALL
+              SELECT v.id, v.at, v.event, v.reason, v.actor, v.payload
+              FROM payorder.events AS v
+              WHERE v.order_no IS NULL AND v.gateway = p.gateway AND v.txn_id = p.txn_id) AS e
+          WHERE p.order_no = order_money.order_no
+            AND json_typeof(e.payload -> 'moved') = 'object') AS m
+    WINDOW w AS (PARTITION BY m.gateway, m.txn_id ORDER BY m.id ROWS UNBOUNDED PRECEDING)
+    ORDER BY m.received_at, m.gateway, m.txn_id, m.id
+$$;
+COMMENT ON FUNCTION payorder.order_money(text) IS
+'how the money of an order''s payments moved: one row for each event that moved some, with what it moved and the pots after it, in minor units; the last row of a payment is how it is now. No row: no payment.';
 
 /* On which side of the money each state of each machine can be reached. */
 CREATE FUNCTION payorder.sides_of_machines()
@@ -121,12 +202,12 @@ UNION ALL
     SELECT 'payment_has_callback', p.gateway || ':' || p.txn_id, 'no pay callback, or one with another amount'
     FROM payorder.payments AS p
     WHERE NOT EXISTS (SELECT FROM payorder.callbacks AS c
-                      WHERE c.gateway = p.gateway AND c.txn_id = p.txn_id AND c.event = 'pay'
+                      WHERE c.gateway = p.gateway AND c.txn_id = p.txn_id AND c.event IN ('pay', 'pay_part')
                         AND c.amount = p.amount AND c.currency = p.currency)
 UNION ALL
     SELECT 'callback_has_payment', c.gateway || ':' || c.txn_id, c.verdict
     FROM payorder.callbacks AS c
-    WHERE c.event = 'pay'
+    WHERE c.event IN ('pay', 'pay_part')
       AND NOT (c.verdict = 'mismatch' AND c.detail IS NOT DISTINCT FROM 'invalid')
       AND NOT EXISTS (SELECT FROM payorder.payments AS p
                       WHERE p.gateway = c.gateway AND p.txn_id = c.txn_id)
@@ -181,7 +262,7 @@ UNION ALL
     FROM payorder.payments AS p
     WHERE p.review > 0
       AND NOT EXISTS (SELECT FROM payorder.callbacks_waiting AS w
-                      WHERE w.gateway = p.gateway AND w.txn_id = p.txn_id AND w.event = 'pay')
+                      WHERE w.gateway = p.gateway AND w.txn_id = p.txn_id AND w.event IN ('pay', 'pay_part'))
       AND NOT EXISTS (SELECT FROM payorder.task_keys AS k
                       WHERE k.dedup_key IN ('review:mismatch:' || p.gateway || ':' || p.txn_id,
                                             'review:conflict:' || p.gateway || ':' || p.txn_id))

@@ -14,26 +14,33 @@ DECLARE
     routine text;
     rights CONSTANT jsonb := '{
         "payorder_app": ["create_order", "begin_payment", "fire", "try_fire", "allowed_events",
-                         "can_transition", "request_refund", "enqueue", "machine_diagram"],
+                         "can_transition", "request_refund", "request_refunds", "reprice_order", "enqueue",
+                         "machine_diagram", "parse_amount", "format_amount"],
         "payorder_gateway": [],
-        "payorder_ingest": ["ingest"],
-        "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due"],
+        "payorder_ingest": ["ingest", "parse_amount", "format_amount"],
+        "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due",
+                            "parse_amount", "format_amount"],
         "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram",
-                             "retry_order", "retry_dead", "cancel_task"],
+                             "retry_order", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
+                             "request_refund", "request_refunds", "reprice_order", "order_money", "is_copy",
+                             "parse_amount", "format_amount"],
         "payorder_admin": ["define_machine", "machine_diagram", "add_gateway", "alter_gateway",
                            "pause_gateway", "resume_gateway", "define_task_kind", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
-                           "verify_events", "retry_order", "retry_dead", "cancel_task"],
-        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due"]}';
+                           "verify_events", "retry_order", "retry_dead", "cancel_task", "settle_callback",
+                           "settle_refund", "request_refund", "request_refunds", "reprice_order", "order_money",
+                           "set_refund_limits", "adopt_cluster", "is_copy", "requery", "parse_amount",
+                           "format_amount"],
+        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due", "is_copy"]}';
     readable CONSTANT jsonb := '{
         "payorder_app": ["order_overview"],
         "payorder_gateway": [],
         "payorder_ingest": [],
         "payorder_worker": [],
         "payorder_support": ["order_overview", "attention", "money_balance", "orders", "events", "attempts",
-                             "payments", "refunds", "machines", "states", "transitions", "state_timers"],
+                             "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers"],
         "payorder_admin": ["order_overview", "attention", "money_balance", "gateways", "currencies",
-                           "task_kinds", "machines", "states", "transitions", "state_timers"],
+                           "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
         "payorder_monitor": ["attention", "money_balance"]}';
 BEGIN
     FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP

@@ -203,7 +203,9 @@ SELECT define_machine(c.name, change::json)
          LATERAL (VALUES
              ('v_brief', jsonb_set(m.definition::jsonb, '{states,expired,on,reopen,within}', '"1us"')),
              ('v_guard', jsonb_set(m.definition::jsonb, '{states,expired,on,reopen,guard}', '"open_attempt"')),
-             ('v_parts', jsonb_set(m.definition::jsonb, '{states,pending,on,pay_part}', '{"target": "pending"}')),
+             ('v_parts', jsonb_set(jsonb_set(jsonb_set(m.definition::jsonb, '{states,pending,on,pay_part}', '{"target": "pending"}'),
+                                     '{states,expired,entry}', '{"enqueue": "refund_all"}'),
+                           '{states,cancelled,entry}', '{"enqueue": "refund_all"}')),
              ('v_asks', jsonb_set(m.definition::jsonb, '{states,pending,on,cancel}', '{"target": "cancelling"}'))
          ) AS c (name, change)
     WHERE m.name = 'order' AND m.version = 1 ORDER BY c.name;
@@ -1002,13 +1004,6 @@ SELECT CASE WHEN said = expected THEN 'ok ' ELSE 'NOT OK ' END || call
         ($$'gwa', 'x', 'paid'$$, '22023'),
         ($$'gwa', 'x', 'PAY'$$, '22023'),
         ($$'gwa', 'x', ''$$, '22023'),
-        ($$'gwa', 'x', 'pay_part', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'pay_reversed', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'authorised', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'chargeback', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'chargeback_reversed', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'chargeback_lost', 'o', 1, 'CNY'$$, '0A000'),
-        ($$'gwa', 'x', 'refund', 'o', 1, 'CNY', amount_is_total => true$$, '0A000'),
         ($$'gwa', 'x', 'pay', 'o', 1, 'CNY', source => 'bill'$$, '42501'),
         ($$'gwa', 'x', 'pay', 'o', 1, 'CNY', source => 'operator'$$, '42501'),
         ($$'gwa', 'x', 'pay', 'o', 1, 'CNY', source => 'kernel'$$, '22023'),
