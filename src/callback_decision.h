@@ -102,6 +102,11 @@ extern void payorder_keep_payment(Decision *decision);
 extern Answer *payorder_undecided(void);
 extern Answer *payorder_answer(const Decision *decision);
 
+/* callback_facts.c */
+extern bool payorder_same_facts(const Message *message,
+								const Callback *stored);
+extern bool payorder_says_more(const Message *message, const Message *stored);
+
 /* callback_drain.c */
 extern Answer *payorder_redecide(const Callback *callback);
 extern void payorder_callback_review(const Message *message,

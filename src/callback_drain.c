@@ -136,8 +136,7 @@ payorder_end_reviews(Decision *d)
 								   d->message.txn_id,
 								   payorder_event_name(d->message.event));
 
-	for (size_t i = 0; i < lengthof(causes); i++)
-		payorder_task_close_review(subject, causes[i]);
+	payorder_task_close_reviews(subject, causes, lengthof(causes));
 	if (d->payment != NULL)
 		payorder_payment_watch(d->order, d->payment);
 }

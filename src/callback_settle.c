@@ -51,6 +51,14 @@ refuse(const Settlement *s, const char *why, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* How the callback is named in reviews and decisions. */
+static char *
+subject_of(const Decision *d)
+{
+	return psprintf("%s:%s:%s", d->message.gateway, d->message.txn_id,
+					payorder_event_name(d->message.event));
+}
+
 static void
 note(Settlement *s, const char *event)
 {
@@ -157,11 +165,7 @@ keep(Settlement *s)
 		refuse(s, why, "Return it, if it can't be kept.");
 	edge = edge_to_keep(s);
 	limits = payorder_refund_limits(payment->gateway, d->order);
-	if (!payorder_second_person_agrees(&limits,
-									   psprintf("%s:%s:%s", payment->gateway,
-												payment->txn_id,
-												payorder_event_name(d->message.event)),
-									   s->decision, &s->cause,
+	if (!payorder_second_person_agrees(&limits, subject_of(d), s->decision, &s->cause,
 									   payment->pots.review))
 	{
 		s->proposed = true;
@@ -240,9 +244,7 @@ static void
 dismiss(Settlement *s)
 {
 	Decision   *d = &s->d;
-	const char *subject = psprintf("%s:%s:%s", d->message.gateway,
-								   d->message.txn_id,
-								   payorder_event_name(d->message.event));
+	const char *subject = subject_of(d);
 	bool		any = s->parked;
 
 	if ((d->message.event & PAY_EVENTS) != 0 && d->payment != NULL &&
@@ -257,8 +259,8 @@ dismiss(Settlement *s)
 	if (s->parked)
 		record(s, "stale", "dismissed");
 	note(s, "settle_callback");
-	for (size_t i = 0; i < lengthof(dismissed_causes); i++)
-		payorder_task_close_review(subject, dismissed_causes[i]);
+	payorder_task_close_reviews(subject, dismissed_causes,
+								lengthof(dismissed_causes));
 }
 
 /* ---- the frame ---- */
@@ -356,6 +358,7 @@ settle(Settlement *s, const struct CallbackDecision *decision)
 	decision->carry_out(s);
 	if (s->proposed)
 		return;
+	payorder_first_decision_over(subject_of(d));
 	payorder_end_reviews(d);
 	payorder_refund_settle(d->order);
 	payorder_drain_related(d);

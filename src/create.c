@@ -198,11 +198,27 @@ pay_nothing(const CreateCall *call)
 	payorder_callback_ingest(&message);
 }
 
+/* The amount with which an order was created, whatever it was repriced to. */
+static int64
+first_amount(const Order *order)
+{
+	char	   *payload = payorder_event_first_payload(order->order_no,
+													   order->created_at);
+	int64		amount = order->amount;
+
+	if (payload != NULL)
+		payorder_json_bigint(payorder_json_member(payorder_json_parse(payload,
+																	  ERRCODE_DATA_CORRUPTED,
+																	  "event"),
+												  "amount"), &amount);
+	return amount;
+}
+
 /* The same order again, or PO003. */
 static void
 check_same(const CreateCall *call, const Order *order)
 {
-	if (order->amount == call->amount &&
+	if ((order->amount == call->amount || first_amount(order) == call->amount) &&
 		strcmp(order->currency, call->currency) == 0 &&
 		strcmp(order->machine->name, call->machine) == 0)
 		return;

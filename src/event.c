@@ -48,6 +48,7 @@ static Statement last_event[RING_SLOTS];
 static Statement insert_event[RING_SLOTS];
 static Statement last_change[RING_SLOTS];
 static Statement by_request[RING_SLOTS];
+static Statement first_payload[RING_SLOTS];
 static Statement chain[RING_SLOTS];
 
 static const char last_event_sql[] =
@@ -72,6 +73,9 @@ static const char chain_sql[] =
 	" payload, request_id, trace, gateway, txn_id, at, hash"
 	" FROM payorder.events_%02d WHERE slot = %d AND order_no = $1 ORDER BY seq";
 
+static const char first_payload_sql[] =
+	"SELECT payload FROM payorder.events_%02d"
+	" WHERE slot = %d AND order_no = $1 AND seq = 1";
 static Statement order_created_at = {
 	.sql = "SELECT created_at FROM payorder.orders WHERE order_no = $1",
 	.arguments = "t"
@@ -249,6 +253,17 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 									  order_no);
 
 	return rows->count == 0 ? 0 : rows->cells[0].number;
+}
+
+/* The payload of an order's first event, NULL if it has none. */
+char *
+payorder_event_first_payload(const char *order_no, TimestampTz created_at)
+{
+	Rows	   *rows = payorder_query(for_slot(first_payload, first_payload_sql,
+											   "t", slot_of(created_at)),
+									  order_no);
+
+	return rows->count == 0 ? NULL : rows->cells[0].text;
 }
 
 /* The event that an order got with this request_id, NULL if there is none. */

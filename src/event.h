@@ -39,6 +39,8 @@ extern void payorder_event_append_payment(TimestampTz received_at,
 extern Event *payorder_event_by_request(const char *order_no,
 										TimestampTz order_created_at,
 										const char *request_id);
+extern char *payorder_event_first_payload(const char *order_no,
+										  TimestampTz order_created_at);
 extern int	payorder_last_state_change(const char *order_no,
 									   TimestampTz order_created_at);
 

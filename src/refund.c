@@ -63,35 +63,14 @@ payorder_payment_alarm(Order *order, const Payment *payment,
 		payorder_payment_event(payment, order, "alarm", &why);
 }
 
-static void
-alarm_while(bool needed, Order *order, const Payment *payment,
-			const char *cause, int64 amount)
+/* Money in review without a review, and not that of a callback that waits. */
+static bool
+needs_review(const Payment *payment)
 {
-	if (needed)
-		payorder_payment_alarm(order, payment, cause, amount);
-	else
-		payorder_task_close_review(payorder_payment_subject(payment), cause);
-}
-
-/*
- * Money in review has a review of its own, but for that of a callback that
- * waits.
- */
-static void
-watch_review(Order *order, const Payment *payment)
-{
-	const char *subject = payorder_payment_subject(payment);
-
-	if (payment->pots.review == 0)
-	{
-		payorder_task_close_review(subject, "mismatch");
-		payorder_task_close_review(subject, "conflict");
-	}
-	else if (!payorder_task_has_review(subject, "conflict") &&
-			 payorder_query(&payment_waits, payment->gateway,
-							payment->txn_id)->count == 0)
-		payorder_payment_alarm(order, payment, "mismatch",
-							   payment->pots.review);
+	return !payorder_task_has_review(payorder_payment_subject(payment),
+									 "conflict") &&
+		payorder_query(&payment_waits, payment->gateway,
+					   payment->txn_id)->count == 0;
 }
 
 /*
@@ -101,15 +80,31 @@ watch_review(Order *order, const Payment *payment)
 void
 payorder_payment_watch(Order *order, const Payment *payment)
 {
-	int64		owed = payorder_refund_free_owed(payment);
+	const Pots *pots = &payment->pots;
+	int64		owed = pots->owed == 0 ? 0 : payorder_refund_free_owed(payment);
+	const char *over[5];
+	int			count = 0;
 
-	alarm_while(owed > 0, order, payment, "owed", owed);
-	alarm_while(payment->pots.overdrawn > 0, order, payment, "overdrawn",
-				payment->pots.overdrawn);
-	if (owed == 0)
-		payorder_task_close_review(payorder_payment_subject(payment),
-								   "refund_reversed");
-	watch_review(order, payment);
+	if (owed > 0)
+		payorder_payment_alarm(order, payment, "owed", owed);
+	else
+	{
+		over[count++] = "owed";
+		over[count++] = "refund_reversed";
+	}
+	if (pots->overdrawn > 0)
+		payorder_payment_alarm(order, payment, "overdrawn", pots->overdrawn);
+	else
+		over[count++] = "overdrawn";
+	if (pots->review == 0)
+	{
+		over[count++] = "mismatch";
+		over[count++] = "conflict";
+	}
+	else if (needs_review(payment))
+		payorder_payment_alarm(order, payment, "mismatch", pots->review);
+	payorder_task_close_reviews(payorder_payment_subject(payment), over,
+								count);
 }
 
 /* A person must say how a refund stands. */
@@ -213,8 +208,7 @@ payorder_refund_end_reviews(const Refund *refund)
 		"auto_return_limit", "refund_limit", "not_confirmed"
 	};
 
-	for (size_t i = 0; i < lengthof(causes); i++)
-		payorder_task_close_review(refund->refund_no, causes[i]);
+	payorder_task_close_reviews(refund->refund_no, causes, lengthof(causes));
 }
 
 /* Ends a refund, its task and its reviews. */

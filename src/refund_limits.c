@@ -145,6 +145,13 @@ payorder_refund_within_share(const RefundLimits *limits,
 							limits->share_per_hour) == 1;
 }
 
+/* A decision was carried out: what one person said before is over. */
+void
+payorder_first_decision_over(const char *subject)
+{
+	payorder_execute(&delete_first, subject);
+}
+
 static void
 same_person(const char *subject)
 {
@@ -175,7 +182,6 @@ payorder_second_person_agrees(const RefundLimits *limits,
 	{
 		if (strcmp(rows->cells[1].text, cause->actor) == 0)
 			same_person(subject);
-		payorder_execute(&delete_first, subject);
 		return true;
 	}
 	payorder_execute(&write_first, subject, decision, cause->actor,

@@ -35,4 +35,6 @@ extern bool payorder_second_person_agrees(const RefundLimits *limits,
 										  const char *decision,
 										  const Cause *cause, int64 amount);
 
+extern void payorder_first_decision_over(const char *subject);
+
 #endif							/* PAYORDER_REFUND_LIMITS_H */

@@ -210,6 +210,7 @@ settle(Settlement *s, const struct RefundDecision *decision)
 		return;
 	}
 	decision->carry_out(s);
+	payorder_first_decision_over(s->refund->refund_no);
 	note(s, "settle_refund", decision->name);
 	payorder_refund_settle(s->order);
 	if (s->refund->order_no != NULL)

@@ -21,9 +21,11 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "errors.h"
@@ -57,6 +59,10 @@ static Statement insert_keyed_task = {
 static Statement find_key = {
 	.sql = "SELECT task_id FROM payorder.task_keys WHERE dedup_key = $1",
 	.arguments = "t"
+};
+static Statement find_keys = {
+	.sql = "SELECT task_id FROM payorder.task_keys WHERE dedup_key = ANY ($1)",
+	.arguments = "A"
 };
 static Statement delete_key = {
 	.sql = "DELETE FROM payorder.task_keys AS k USING payorder.tasks AS t"
@@ -299,18 +305,39 @@ payorder_task_has_review(const char *subject, const char *cause)
 	return payorder_query(&find_key, review_key(subject, cause))->count > 0;
 }
 
+static void
+close_reviews(Rows *rows)
+{
+	for (int i = 0; i < rows->count; i++)
+	{
+		Task		task = {.id = rows->cells[i].number};
+
+		if (payorder_execute(&delete_ready, task.id) == 1)
+			payorder_task_done(&task, NULL);
+	}
+}
+
 /* Ends a review whose cause is gone, if there is one. */
 void
 payorder_task_close_review(const char *subject, const char *cause)
 {
-	Rows	   *rows = payorder_query(&find_key, review_key(subject, cause));
-	Task		task = {0};
+	close_reviews(payorder_query(&find_key, review_key(subject, cause)));
+}
 
-	if (rows->count == 0)
+/* Ends the reviews of several causes, those that are there. */
+void
+payorder_task_close_reviews(const char *subject, const char *const *causes,
+							int count)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * count);
+
+	if (count == 0)
 		return;
-	task.id = rows->cells[0].number;
-	if (payorder_execute(&delete_ready, task.id) == 1)
-		payorder_task_done(&task, NULL);
+	for (int i = 0; i < count; i++)
+		keys[i] = CStringGetTextDatum(review_key(subject, causes[i]));
+	close_reviews(payorder_query(&find_keys,
+								 construct_array(keys, count, TEXTOID, -1,
+												 false, TYPALIGN_INT)));
 }
 
 static void

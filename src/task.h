@@ -68,6 +68,8 @@ extern bool payorder_task_review(const ReviewRequest *request);
 extern bool payorder_task_has_review(const char *subject, const char *cause);
 extern void payorder_task_close_review(const char *subject,
 									   const char *cause);
+extern void payorder_task_close_reviews(const char *subject,
+										const char *const *causes, int count);
 extern Task *payorder_task_leased(int64 id, int64 token);
 extern Task *payorder_tasks_expired(TimestampTz at, int most, int *count);
 extern Task *payorder_tasks_of_kernel(TimestampTz at, int most, int *count);

@@ -10,7 +10,7 @@ SELECT 'review'::text AS kind,
        t.gateway,
        coalesce(t.payload ->> 'txn_id', c.txn_id) AS txn_id,
        c.event,
-       t.payload ->> 'refund_no' AS refund_no,
+       coalesce(t.payload ->> 'refund_no', f.refund_no) AS refund_no,
        pg_catalog.now() - t.created_at AS age,
        r.task_id AS task,
        CASE WHEN c.event IN ('pay', 'pay_part') AND c.verdict = 'parked'
@@ -32,12 +32,13 @@ SELECT 'review'::text AS kind,
             WHEN t.payload ->> 'cause' IN ('conflict', 'invalid', 'parked', 'parked_limit') AND c.event IS NOT NULL
                 THEN '{settle_callback dismiss}'
             WHEN t.payload ->> 'cause' IN ('timer_error', 'deferred_error') THEN '{retry_order,cancel_task}'
-            WHEN t.payload ->> 'cause' IN ('stuck', 'in_doubt', 'claimed', 'refund_differs')
-                THEN '{settle_refund succeeded,settle_refund failed}'
-            WHEN t.payload ->> 'cause' IN ('auto_return_limit', 'refund_limit', 'not_confirmed')
-                THEN '{settle_refund release,settle_refund cancel}'
+            WHEN n.state = 'held' THEN '{settle_refund release,settle_refund cancel}'
+            WHEN n.state IN ('asked', 'in_doubt', 'stuck') THEN '{settle_refund succeeded,settle_refund failed}'
             WHEN t.payload ->> 'cause' = 'owed' THEN
-                CASE WHEN f.refund_no IS NOT NULL THEN '{request_refund,settle_refund keep}'
+                CASE WHEN EXISTS (SELECT FROM payorder.refunds AS x
+                                  WHERE x.gateway = p.gateway AND x.txn_id = p.txn_id AND x.state = 'stuck')
+                     THEN CASE WHEN f.refund_no IS NOT NULL THEN '{settle_refund keep}' ELSE '{}' END
+                     WHEN f.refund_no IS NOT NULL THEN '{request_refund,settle_refund keep}'
                      ELSE '{request_refund}' END
             WHEN t.payload ->> 'cause' = 'overdrawn' THEN '{}'
             ELSE '{cancel_task}' END::text[] AS decisions,
@@ -47,6 +48,7 @@ FROM payorder.task_ready AS r
 JOIN payorder.tasks AS t ON t.id = r.task_id
 LEFT JOIN payorder.payments AS p ON p.gateway = t.gateway AND p.txn_id = t.payload ->> 'txn_id'
 LEFT JOIN payorder.orders AS o ON o.order_no = p.order_no
+LEFT JOIN payorder.refunds AS n ON n.refund_no = t.payload ->> 'refund_no'
 LEFT JOIN LATERAL (
     SELECT k.txn_id, k.event, k.verdict, k.detail
     FROM payorder.callbacks AS k
@@ -59,6 +61,12 @@ LEFT JOIN LATERAL (
     WHERE t.payload ->> 'cause' = 'owed' AND p.disposition = 'order' AND p.reversed_at IS NULL
       AND x.gateway = p.gateway AND x.txn_id = p.txn_id
       AND x.cause <> 'external' AND x.state IN ('failed', 'reversed', 'cancelled')
+      AND NOT EXISTS (SELECT FROM payorder.states AS s
+                      WHERE s.machine_id = o.machine_id AND s.state = o.state
+                        AND ('refund_all' = ANY (s.enqueue)
+                             OR (s.final AND EXISTS (SELECT FROM payorder.transitions AS y
+                                                     WHERE y.machine_id = o.machine_id
+                                                       AND y.event = 'refunded' AND y.to_state = o.state))))
     ORDER BY x.ended_at DESC LIMIT 1) AS f ON true
 LEFT JOIN payorder.first_decisions AS d
     ON d.subject = coalesce(t.payload ->> 'refund_no', t.gateway || ':' || c.txn_id || ':' || c.event)
