@@ -68,12 +68,17 @@ park_dispute(Decision *d)
 					  payorder_now() + USECS_PER_SEC);
 }
 
-/* A dispute that moved nothing has nothing left. */
+/* A dispute that moved nothing, or of another payment, has nothing left. */
 static bool
 more_than_left(Decision *d)
 {
+	const Message *began = &d->chargeback->message;
+	const char *txn_id = began->payment_txn != NULL ? began->payment_txn :
+		began->txn_id;
+
 	return strcmp(d->chargeback->verdict, "applied") != 0 ||
-		d->message.amount > d->chargeback->message.amount;
+		strcmp(txn_id, d->payment->txn_id) != 0 ||
+		d->message.amount > began->amount;
 }
 
 static void
