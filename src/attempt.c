@@ -316,15 +316,16 @@ amount_to_pay(const Order *order, bool given, int64 amount)
 	return amount;
 }
 
+/* A frozen order was paid in its time: its pay_by is over. */
 static TimestampTz
 expiry(const Order *order, FunctionCallInfo fcinfo)
 {
-	TimestampTz expires_at = PG_ARGISNULL(3) ? order->pay_by :
+	TimestampTz pay_by = order->frozen ? NO_TIME : order->pay_by;
+	TimestampTz expires_at = PG_ARGISNULL(3) ? pay_by :
 		Max(PG_GETARG_TIMESTAMPTZ(3), NO_TIME + 1);
 
-	if (expires_at != NO_TIME && order->pay_by != NO_TIME &&
-		expires_at > order->pay_by)
-		expires_at = order->pay_by;
+	if (expires_at != NO_TIME && pay_by != NO_TIME && expires_at > pay_by)
+		expires_at = pay_by;
 	if (expires_at != NO_TIME && expires_at <= payorder_now())
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_TRANSITION_REFUSED),

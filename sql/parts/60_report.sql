@@ -69,7 +69,7 @@ LEFT JOIN LATERAL (
                                                        AND y.event = 'refunded' AND y.to_state = o.state))))
     ORDER BY x.ended_at DESC LIMIT 1) AS f ON true
 LEFT JOIN payorder.first_decisions AS d
-    ON d.subject = coalesce(t.payload ->> 'refund_no', t.gateway || ':' || c.txn_id || ':' || c.event)
+    ON d.subject = coalesce(t.payload ->> 'refund_no', f.refund_no, t.gateway || ':' || c.txn_id || ':' || c.event)
 WHERE r.run_at = 'infinity' AND r.kind = 'review'
 UNION ALL
 SELECT 'dead task', t.kind || ' ' || t.id::text, d.error,
@@ -99,14 +99,14 @@ CREATE FUNCTION payorder.order_money(order_no text)
 AS $$
     SELECT m.gateway, m.txn_id, m.currency,
            row_number() OVER w, m.at, m.event, m.reason, m.actor, m.moved,
-           (sum((m.moved ->> 'kept')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'review')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'owed')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'returning')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'returned')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'disputed')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'undone')::bigint) OVER w)::bigint,
-           (sum((m.moved ->> 'overdrawn')::bigint) OVER w)::bigint
+           coalesce(sum((m.moved ->> 'kept')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'review')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'owed')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'returning')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'returned')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'disputed')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'undone')::bigint) OVER w, 0)::bigint,
+           coalesce(sum((m.moved ->> 'overdrawn')::bigint) OVER w, 0)::bigint
     FROM (SELECT p.gateway, p.txn_id, p.currency::text AS currency, p.received_at, e.id, e.at, e.event,
                  e.reason, e.actor, e.payload -> 'moved' AS moved
           FROM payorder.payments AS p
