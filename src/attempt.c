@@ -58,6 +58,14 @@ static Statement end_attempt = {
 	" applied_at = $4 WHERE payment_no = $1",
 	.arguments = "ttbz"
 };
+static Statement mark_heard = {
+	.sql = "UPDATE payorder.attempts SET"
+	" answered_at = CASE WHEN $2 THEN coalesce(answered_at, $3)"
+	" ELSE answered_at END,"
+	" notified_at = CASE WHEN $2 THEN notified_at"
+	" ELSE coalesce(notified_at, $3) END WHERE payment_no = $1",
+	.arguments = "tbz"
+};
 static Statement mark_asked = {
 	.sql = "UPDATE payorder.attempts SET asked_at = coalesce(asked_at, $2)"
 	" WHERE payment_no = $1",
@@ -128,6 +136,14 @@ payorder_attempt_end(Attempt *attempt, const char *state, bool asked_for)
 	payorder_execute(&end_attempt, attempt->payment_no, state,
 					 (int) asked_for, payorder_now());
 	attempt->state = state;
+}
+
+/* The gateway said something about an attempt that doesn't end it. */
+void
+payorder_attempt_heard(const Attempt *attempt, bool asked_for)
+{
+	payorder_execute(&mark_heard, attempt->payment_no, (int) asked_for,
+					 payorder_now());
 }
 
 bool

@@ -26,6 +26,7 @@ extern Attempt *payorder_attempt_find(const char *payment_no);
 extern bool payorder_attempt_is_open(const Attempt *attempt);
 extern void payorder_attempt_end(Attempt *attempt, const char *state,
 								 bool asked_for);
+extern void payorder_attempt_heard(const Attempt *attempt, bool asked_for);
 extern void payorder_attempt_query(const Attempt *attempt);
 extern int	payorder_attempts_requery(TimestampTz since, const char *gateway);
 extern void payorder_attempts_close_others(Order *order,

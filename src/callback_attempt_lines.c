@@ -68,6 +68,8 @@ static void
 note(Decision *d)
 {
 	payorder_decide(d, "applied", "noted");
+	payorder_attempt_heard(d->attempt,
+						   strcmp(d->message.source, "query") == 0);
 }
 
 static bool

@@ -153,9 +153,13 @@ several_payments(const Payment *payments, int count)
 			 errhint("Name the one to refund with payment, and gateway.")));
 }
 
-/* The payment to refund: the one that is named, or the order's only one. */
+/*
+ * The payments that a refund can be of: the one that is named, or those of
+ * the order.
+ */
 static Payment *
-choose_payment(const Order *order, const char *txn_id, const char *gateway)
+choose_payment(const Order *order, const char *txn_id, const char *gateway,
+			   int *choices)
 {
 	int			count;
 	int			found = 0;
@@ -170,15 +174,18 @@ choose_payment(const Order *order, const char *txn_id, const char *gateway)
 			(gateway == NULL || strcmp(payments[i].gateway, gateway) == 0))
 			fitting[found++] = payments[i];
 	}
-	if (found > 1)
-		several_payments(fitting, found);
-	if (found == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_REFUND_EXCEEDS),
-				 errmsg("order \"%s\" has no such payment to refund",
-						order->order_no),
-				 errhint("See payorder.payments for what was paid.")));
+	*choices = found;
 	return fitting;
+}
+
+static void
+no_payment(const Order *order)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PO_REFUND_EXCEEDS),
+			 errmsg("order \"%s\" has no such payment to refund",
+					order->order_no),
+			 errhint("See payorder.payments for what was paid.")));
 }
 
 typedef struct RefundCall
@@ -330,24 +337,69 @@ make(Order *order, Payment *payment, const Available *of,
 }
 
 static Refund *
-request(const RefundCall *call, Order *order)
+make_of(const RefundCall *call, Order *order, Payment *payment,
+		const Available *of)
 {
-	Payment    *payment = order != NULL ?
-		choose_payment(order, call->txn_id, call->gateway) :
-		payorder_payment_lock(call->gateway, call->txn_id);
-	Available	of = available(payment);
-	int64		most = of.owed + of.kept;
-	Refund	   *refund;
+	int64		most = of->owed + of->kept;
 
-	if (order == NULL && payment->order_no != NULL)
-		payorder_order_changed_meanwhile();
 	check_currency(call, payment);
-	if (of.stuck)
+	if (of->stuck)
 		refuse_stuck();
 	check_available(call->has_amount, call->amount, most);
-	refund = make(order, payment, &of, call->refund_no,
-				  call->has_amount ? call->amount : most, call->actor,
-				  call->reason);
+	return make(order, payment, of, call->refund_no,
+				call->has_amount ? call->amount : most, call->actor,
+				call->reason);
+}
+
+static Refund *
+made_before(const Available *of, const char *refund_no)
+{
+	for (int i = 0; i < of->count; i++)
+	{
+		if (strcmp(of->refunds[i].refund_no, refund_no) == 0)
+			return &of->refunds[i];
+	}
+	return NULL;
+}
+
+/* A call that fits no payment, or several, may be the repetition of another. */
+static Refund *
+find_repeated(const RefundCall *call, const Order *order,
+			  const Payment *payments, int count)
+{
+	Refund	   *refund = payorder_refund_find(call->refund_no);
+
+	if (refund == NULL && count == 0)
+		no_payment(order);
+	if (refund == NULL)
+		several_payments(payments, count);
+	check_repeated(call, refund);
+	return refund;
+}
+
+/* The refund of a call: a new one, or the one that it made before. */
+static Refund *
+request(const RefundCall *call, Order *order)
+{
+	int			count = 1;
+	Payment    *payment = order != NULL ?
+		choose_payment(order, call->txn_id, call->gateway, &count) :
+		payorder_payment_lock(call->gateway, call->txn_id);
+	Available	of;
+	Refund	   *refund;
+
+	if (count != 1)
+		return find_repeated(call, order, payment, count);
+	if (order == NULL && payment->order_no != NULL)
+		payorder_order_changed_meanwhile();
+	of = available(payment);
+	refund = made_before(&of, call->refund_no);
+	if (refund != NULL)
+	{
+		check_repeated(call, refund);
+		return refund;
+	}
+	refund = make_of(call, order, payment, &of);
 	if (order != NULL)
 		payorder_order_save(order);
 	return refund;
@@ -395,11 +447,7 @@ payorder_request_refund(PG_FUNCTION_ARGS)
 	order = call.order_no == NULL ? NULL :
 		payorder_order_required(payorder_order_lock(call.order_no),
 								call.order_no);
-	refund = payorder_refund_find(call.refund_no);
-	if (refund != NULL)
-		check_repeated(&call, refund);
-	else
-		refund = request(&call, order);
+	refund = request(&call, order);
 	PG_RETURN_DATUM(payorder_refund_info(fcinfo, refund));
 }
 
