@@ -277,11 +277,12 @@ finish(Decision *d)
 		payorder_payment_alarm(d->order, d->payment, "order_differs",
 							   d->payment->amount);
 	payorder_refund_settle(d->order);
-	if (waits(d))
-		return;
-	if (d->stored)
+	if (d->stored && !waits(d))
 		payorder_end_reviews(d);
-	payorder_drain_related(d);
+	/* The payment is known from now on, even if its order is not. */
+	if (!waits(d) || ((d->message.event & PAY_EVENTS) != 0 &&
+					  strcmp(d->verdict, "parked") == 0))
+		payorder_drain_related(d);
 }
 
 static bool

@@ -30,6 +30,14 @@ order_of_reference(const char *reference)
 	return payorder_order_find(reference) != NULL ? reference : NULL;
 }
 
+/* Whose order the message is about is told by the payment then. */
+static bool
+names_known_payment(const Message *m)
+{
+	return m->payment_txn != NULL &&
+		payorder_payment_find(m->gateway, m->payment_txn) != NULL;
+}
+
 static bool
 same_order(const Message *m, const Callback *stored)
 {
@@ -41,7 +49,8 @@ same_order(const Message *m, const Callback *stored)
 		(stored->message.reference != NULL &&
 		 strcmp(m->reference, stored->message.reference) == 0))
 		return true;
-	if (stored->message.reference == NULL && (m->event & LATER_EVENTS) != 0)
+	if ((m->event & LATER_EVENTS) != 0 &&
+		(stored->message.reference == NULL || names_known_payment(m)))
 		return true;
 	ours = order_of_reference(m->reference);
 	if (theirs == NULL)

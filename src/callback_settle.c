@@ -165,7 +165,8 @@ keep(Settlement *s)
 		refuse(s, why, "Return it, if it can't be kept.");
 	edge = edge_to_keep(s);
 	limits = payorder_refund_limits(payment->gateway, d->order);
-	if (!payorder_second_person_agrees(&limits, subject_of(d), s->decision, &s->cause,
+	if (!payorder_second_person_agrees(&limits, subject_of(d),
+									   psprintf("keep %s", d->order_no), &s->cause,
 									   payment->pots.review))
 	{
 		s->proposed = true;

@@ -15,8 +15,8 @@
 #include "relation.h"
 
 static Statement get_gateway = {
-	.sql = "SELECT enabled, paused OR " PAYORDER_IS_COPY("$4", "$5")
-	", failed_is_final, parallel_attempts,"
+	.sql = "SELECT enabled, paused OR (NOT builtin AND " PAYORDER_IS_COPY("$4", "$5")
+	"), failed_is_final, parallel_attempts,"
 	" require_attempt, return_delay, auto_return_per_hour,"
 	" auto_return_amount_per_hour,"
 	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern,"
@@ -25,8 +25,8 @@ static Statement get_gateway = {
 	.arguments = "tttll"
 };
 static Statement lock_gateway = {
-	.sql = "SELECT paused OR " PAYORDER_IS_COPY("$2", "$3")
-	" FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
+	.sql = "SELECT paused OR (NOT builtin AND " PAYORDER_IS_COPY("$2", "$3")
+	") FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
 	.arguments = "tll"
 };
 static Statement find_currency = {

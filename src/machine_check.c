@@ -102,9 +102,29 @@ make_graph(const Machine *machine)
 	return graph;
 }
 
-/* Marks a state and what can be reached from it, payments followed or not. */
+static bool
+any_edge(const Edge *edge)
+{
+	return true;
+}
+
+static bool
+is_no_payment(const Edge *edge)
+{
+	return !is_payment(edge);
+}
+
+/* Leads on with what was paid in part: neither the rest nor all came or went. */
+static bool
+leaves_part(const Edge *edge)
+{
+	return !is_payment(edge) && !is_event(edge, "refunded");
+}
+
+/* Marks a state and what can be reached from it by edges that are followed. */
 static void
-mark_reached(const Graph *graph, int from, bool payments, bool *marked)
+mark_reached(const Graph *graph, int from, bool (*follows) (const Edge *edge),
+			 bool *marked)
 {
 	const State *state = &graph->machine->states[from];
 
@@ -114,8 +134,8 @@ mark_reached(const Graph *graph, int from, bool payments, bool *marked)
 	marked[from] = true;
 	for (int i = 0; i < state->edge_count; i++)
 	{
-		if (payments || !is_payment(&state->edges[i]))
-			mark_reached(graph, graph->target[from][i], payments, marked);
+		if (follows(&state->edges[i]))
+			mark_reached(graph, graph->target[from][i], follows, marked);
 	}
 }
 
@@ -260,7 +280,7 @@ check_ways(const Graph *graph, int initial)
 	bool	   *reached = palloc0(machine->state_count);
 	bool	   *ending = palloc0(machine->state_count);
 
-	mark_reached(graph, initial, true, reached);
+	mark_reached(graph, initial, any_edge, reached);
 	mark_ending(graph, ending);
 	for (int i = 0; i < machine->state_count; i++)
 	{
@@ -288,13 +308,13 @@ check_money(const Graph *graph, int initial)
 	bool	   *unpaid = palloc0(machine->state_count);
 	bool	   *paid = palloc0(machine->state_count);
 
-	mark_reached(graph, initial, false, unpaid);
+	mark_reached(graph, initial, is_no_payment, unpaid);
 	for (int i = 0; i < machine->state_count; i++)
 	{
 		for (int j = 0; j < machine->states[i].edge_count; j++)
 		{
 			if (is_payment(&machine->states[i].edges[j]))
-				mark_reached(graph, graph->target[i][j], true, paid);
+				mark_reached(graph, graph->target[i][j], any_edge, paid);
 		}
 	}
 	for (int i = 0; i < machine->state_count; i++)
@@ -325,7 +345,8 @@ check_parts(const Graph *graph)
 		for (int j = 0; j < machine->states[i].edge_count; j++)
 		{
 			if (is_event(&machine->states[i].edges[j], "pay_part"))
-				mark_reached(graph, graph->target[i][j], false, part_paid);
+				mark_reached(graph, graph->target[i][j], leaves_part,
+							 part_paid);
 		}
 	}
 	for (int i = 0; i < machine->state_count; i++)

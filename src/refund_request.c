@@ -71,16 +71,17 @@ ask_or_hold(Order *order, Payment *payment, Refund *refund,
 }
 
 static void
-refund_rest(Order *order, Payment *payment)
+refund_kept(Order *order, Payment *payment)
 {
 	Available	of = available(payment);
-	int64		amount = of.owed + of.kept;
+	int64		amount = of.kept;
 	RefundLimits limits;
 	Refund	   *refund;
 	bool		hold;
 
-	if (payment->pots.kept == 0 || of.stuck)
+	if (amount == 0 || of.stuck)
 		return;
+	of.owed = 0;				/* came back once: that is a person's to retry */
 	limits = payorder_refund_limits(payment->gateway, order);
 	hold = payorder_refund_beyond(&limits, payment, of.refunds, of.count,
 								  amount, amount) != NULL ||
@@ -112,7 +113,7 @@ payorder_refund_everything(Order *order)
 	for (int i = 0; i < count; i++)
 	{
 		if (payments[i].disposition == DISPOSITION_ORDER)
-			refund_rest(order, &payments[i]);
+			refund_kept(order, &payments[i]);
 	}
 	pots = payorder_payments_sum(order->order_no);
 	edge = payorder_state_edge(order->state, "refunded");
