@@ -190,10 +190,13 @@ payorder_keep_payment(Decision *d)
 	payment = payorder_payment_lock(m->gateway, m->txn_id);
 	if (payment == NULL)
 	{
-		payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
-									   m->currency);
+		payment = payorder_payment_new(m->gateway, m->txn_id,
+									   payorder_event_name(m->event),
+									   m->amount, m->currency);
 		payment->occurred_at = m->occurred_at;
 	}
+	else if (payorder_under_other_name(m, payment))
+		return;
 	payorder_restate(d, payment);
 	if (payment->order_no == NULL)
 		payment->order_no = d->order_no;
@@ -227,7 +230,7 @@ finish_other_name(Decision *d)
 {
 	if (d->stored)
 		payorder_waiting_delete(&d->message);
-	if (d->stored && !d->own_key)
+	if (d->restate || (d->stored && !d->own_key))
 		payorder_callback_record(d);
 	else
 		payorder_callback_forget(&d->message);
@@ -242,6 +245,16 @@ is_as_before(const Decision *d)
 		strcmp(d->verdict, d->before->verdict) == 0 &&
 		payorder_same_text(d->detail, d->before->detail) &&
 		payorder_same_text(d->order_no, d->before->order_no);
+}
+
+/* The money that an alarm about a payment speaks of. */
+static int64
+alarm_amount(const Decision *d)
+{
+	if ((d->message.event & LATER_EVENTS) == 0)
+		return d->payment->amount;
+	return d->message.event != EVENT_REFUND && d->refund != NULL ?
+		d->refund->amount : d->amount;
 }
 
 /*
@@ -271,7 +284,7 @@ finish(Decision *d)
 							   d->return_cause);
 	if (d->alarm_cause != NULL)
 		payorder_payment_alarm(d->order, d->payment, d->alarm_cause,
-							   d->payment->amount);
+							   alarm_amount(d));
 	if (d->names_differ && d->payment != NULL &&
 		(d->message.event & LATER_EVENTS) != 0)
 		payorder_payment_alarm(d->order, d->payment, "order_differs",
@@ -328,10 +341,12 @@ decide_invalid(Decision *d)
 	reset(d);
 	payorder_decide(d, "mismatch", "invalid");
 	if ((m->event & PAY_EVENTS) != 0 && m->has_amount && m->amount > 0 &&
-		m->currency != NULL && d->gateway->currency_known)
+		m->currency != NULL && d->gateway->currency_known &&
+		payorder_payment_find(m->gateway, m->txn_id) == NULL)
 	{
-		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
-										  m->currency);
+		d->payment = payorder_payment_new(m->gateway, m->txn_id,
+										  payorder_event_name(m->event),
+										  m->amount, m->currency);
 		d->moved = payorder_payment_save(d->payment, NULL);
 		d->alarm_cause = "mismatch";
 	}
@@ -360,9 +375,9 @@ take_key_and_defer(Decision *d)
 {
 	const char *error = d->error;
 
+	/* Here too a row of payments may be another transaction's. */
 	d->at_key = true;
 	d->gone = !payorder_callback_insert(&d->message);
-	d->at_key = false;
 	if (d->gone)
 		return;
 	reset(d);
@@ -376,6 +391,18 @@ take_key_and_defer(Decision *d)
 	payorder_waiting_write(d);
 	payorder_callback_record(d);
 	note(d);
+	d->at_key = false;
+}
+
+/* Whether the money came meanwhile under its other name: decides line 8. */
+static bool
+came_meanwhile(const Decision *d)
+{
+	const Message *m = &d->message;
+
+	return (m->event & PAY_EVENTS) != 0 &&
+		payorder_under_other_name(m, payorder_payment_find(m->gateway,
+														   m->txn_id));
 }
 
 /* The key is somebody else's: no acknowledgement, the gateway sends again. */
@@ -416,6 +443,8 @@ first_sight(Decision *d)
 {
 	ErrorData  *error = guarded(take_key_and_decide, d);
 
+	if (error != NULL && !d->at_key && came_meanwhile(d))
+		return NULL;
 	if (error != NULL && !d->at_key)
 	{
 		d->defer = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?

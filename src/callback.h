@@ -78,6 +78,9 @@ extern bool payorder_callback_drain_timer(const char *order_no);
 extern int	payorder_callback_drain_due(TimestampTz at, int most, bool *more);
 extern void payorder_callback_meet(const char *order_no);
 extern int	payorder_callback_retry(const char *order_no);
+extern bool payorder_callback_retry_one(const char *gateway,
+										const char *txn_id,
+										const char *event);
 extern TimestampTz payorder_callbacks_next(void);
 extern bool payorder_callback_pay_waits(const char *order_no);
 extern void payorder_callback_register(void);

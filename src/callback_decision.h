@@ -127,6 +127,8 @@ extern void payorder_resolve(Decision *decision);
 extern void payorder_restate(Decision *decision, Payment *payment);
 extern void payorder_wait_for(Decision *decision, const char *verdict,
 							  const char *reason, TimestampTz next_at);
+extern bool payorder_under_other_name(const Message *message,
+									  const Payment *payment);
 extern bool payorder_parked_alarms(MessageEvent event);
 extern bool payorder_always(Decision *decision);
 extern bool payorder_no_refund(Decision *decision);

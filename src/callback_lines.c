@@ -194,8 +194,9 @@ own_payment(Decision *d)
 
 	if (d->payment == NULL)
 	{
-		d->payment = payorder_payment_new(m->gateway, m->txn_id, m->amount,
-										  m->currency);
+		d->payment = payorder_payment_new(m->gateway, m->txn_id,
+										  payorder_event_name(m->event),
+										  m->amount, m->currency);
 		d->payment->occurred_at = m->occurred_at;
 	}
 	if (d->attempt != NULL && !d->names_differ)
@@ -240,16 +241,17 @@ payorder_parked_alarms(MessageEvent event)
  * Whether the payment was taken under the other of pay and pay_part: a row of
  * payments comes of one of them only.
  */
+bool
+payorder_under_other_name(const Message *m, const Payment *payment)
+{
+	return payment != NULL &&
+		strcmp(payment->event, payorder_event_name(m->event)) != 0;
+}
+
 static bool
 under_other_name(Decision *d)
 {
-	Callback   *other;
-
-	if (d->payment == NULL)
-		return false;
-	other = payorder_callback_other(&d->message, d->message.event == EVENT_PAY ?
-									EVENT_PAY_PART : EVENT_PAY);
-	return other != NULL && other->verdict != NULL;
+	return payorder_under_other_name(&d->message, d->payment);
 }
 
 static void

@@ -159,7 +159,8 @@ static Statement waiting_for_payment = {
 	" OR (w.order_no = $3"
 	" AND w.reason IN ('payment', 'refund', 'total', 'dispute'))"
 	" OR (w.gateway = $1 AND w.txn_id = $2 AND w.reason = 'payment')"
-	" OR (w.gateway = $1 AND w.txn_id = $5 AND w.reason = 'dispute')"
+	" OR (w.gateway = $1 AND w.txn_id = $5"
+	" AND w.reason IN ('dispute', 'payment'))"
 	" OR w.refund_no = $4)"
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT 100",
 	.arguments = "ttttt"
@@ -185,6 +186,12 @@ static Statement pay_waits = {
 	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1"
 	" AND event IN ('pay', 'pay_part') LIMIT 1",
 	.arguments = "t"
+};
+static Statement retry_one = {
+	.sql = "UPDATE payorder.callbacks_waiting SET next_at = pg_catalog.now(),"
+	" tries = 0 WHERE gateway = $1 AND txn_id = $2 AND event = $3"
+	" AND reason = 'error'",
+	.arguments = "ttt"
 };
 static Statement retry_waiting = {
 	.sql = "UPDATE payorder.callbacks_waiting SET next_at = pg_catalog.now(),"
@@ -591,4 +598,12 @@ int
 payorder_callback_retry(const char *order_no)
 {
 	return payorder_execute(&retry_waiting, order_no);
+}
+
+/* Makes one callback that was set aside after errors due; false if none was. */
+bool
+payorder_callback_retry_one(const char *gateway, const char *txn_id,
+							const char *event)
+{
+	return payorder_execute(&retry_one, gateway, txn_id, event) == 1;
 }

@@ -20,7 +20,7 @@
 #include "timer.h"
 
 #define PAYMENT_COLUMNS \
-	"gateway, txn_id, order_no, payment_no, disposition, amount, currency," \
+	"gateway, txn_id, event, order_no, payment_no, disposition, amount, currency," \
 	" kept, review, owed, \"returning\", returned, disputed, undone, overdrawn," \
 	" occurred_at, received_at, reversed_at"
 
@@ -42,8 +42,8 @@ static Statement lock_payments = {
 static Statement insert_payment = {
 	.sql = "INSERT INTO payorder.payments (" PAYMENT_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18)",
-	.arguments = "tttttltllllllllzzz"
+	" $15, $16, $17, $18, $19) ON CONFLICT (gateway, txn_id) DO NOTHING",
+	.arguments = "ttttttltllllllllzzz"
 };
 static Statement update_payment = {
 	.sql = "UPDATE payorder.payments SET order_no = $3, payment_no = $4,"
@@ -89,6 +89,7 @@ read_payment(Reader *reader, Payment *payment)
 
 	payment->gateway = payorder_read_text(reader);
 	payment->txn_id = payorder_read_text(reader);
+	payment->event = payorder_read_text(reader);
 	payment->order_no = payorder_read_text(reader);
 	payment->payment_no = payorder_read_text(reader);
 	disposition = payorder_read_text(reader);
@@ -125,13 +126,14 @@ read_payments(Rows *rows, int *count)
 
 /* A payment to be, all of it in review until the caller says otherwise. */
 Payment *
-payorder_payment_new(const char *gateway, const char *txn_id, int64 amount,
-					 const char *currency)
+payorder_payment_new(const char *gateway, const char *txn_id,
+					 const char *event, int64 amount, const char *currency)
 {
 	Payment    *payment = palloc0(sizeof(Payment));
 
 	payment->gateway = gateway;
 	payment->txn_id = txn_id;
+	payment->event = event;
 	payment->disposition = DISPOSITION_REVIEW;
 	payment->amount = amount;
 	payment->currency = currency;
@@ -221,18 +223,25 @@ moves(const Pots *from, const Pots *to)
 								"overdrawn", overdrawn ? &overdrawn : NULL);
 }
 
+/* Somebody else may just have written it, under its other name. */
 static void
 write_new(const Payment *payment)
 {
 	const Pots *pots = &payment->pots;
 
-	payorder_execute(&insert_payment, payment->gateway, payment->txn_id,
-					 payment->order_no, payment->payment_no,
-					 dispositions[payment->disposition], payment->amount,
-					 payment->currency, pots->kept, pots->review, pots->owed,
-					 pots->returning, pots->returned, pots->disputed,
-					 pots->undone, pots->overdrawn, payment->occurred_at,
-					 payment->received_at, payment->reversed_at);
+	if (payorder_execute(&insert_payment, payment->gateway, payment->txn_id,
+						 payment->event, payment->order_no,
+						 payment->payment_no,
+						 dispositions[payment->disposition], payment->amount,
+						 payment->currency, pots->kept, pots->review,
+						 pots->owed, pots->returning, pots->returned,
+						 pots->disputed, pots->undone, pots->overdrawn,
+						 payment->occurred_at, payment->received_at,
+						 payment->reversed_at) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("payment came at the same time under another name"),
+				 errhint("Try again.")));
 }
 
 static void

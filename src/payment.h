@@ -38,6 +38,7 @@ typedef struct Payment
 {
 	const char *gateway;
 	const char *txn_id;
+	const char *event;			/* pay or pay_part, as it came */
 	const char *order_no;		/* NULL while parked */
 	const char *payment_no;		/* NULL: without attempt */
 	Disposition disposition;
@@ -60,7 +61,8 @@ typedef struct OrderPots
 } OrderPots;
 
 extern Payment *payorder_payment_new(const char *gateway, const char *txn_id,
-									 int64 amount, const char *currency);
+									 const char *event, int64 amount,
+									 const char *currency);
 extern Payment *payorder_payment_find(const char *gateway,
 									  const char *txn_id);
 extern Payment *payorder_payment_lock(const char *gateway,

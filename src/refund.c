@@ -18,7 +18,7 @@
 #include "crypto.h"
 #include "errors.h"
 #include "json.h"
-#include "refund.h"
+#include "refund_limits.h"
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
@@ -223,6 +223,7 @@ end_refund(Refund *refund, RefundState state)
 	payorder_task_cancel_dead(refund->order_no,
 							  psprintf("query_refund:%s", refund->refund_no));
 	payorder_refund_end_reviews(refund);
+	payorder_first_decision_over(refund->refund_no);
 }
 
 static void

@@ -27,6 +27,7 @@
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
+#include "wake.h"
 #include "work.h"
 
 #define MOST_BATCH		10000
@@ -34,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(payorder_sweep);
 PG_FUNCTION_INFO_V1(payorder_retry_order);
+PG_FUNCTION_INFO_V1(payorder_retry_callback);
 PG_FUNCTION_INFO_V1(payorder_next_due);
 
 /* What a sweep did. */
@@ -446,6 +448,31 @@ payorder_retry_order(PG_FUNCTION_ARGS)
 	payorder_order_event(order, "retry_order", NULL, &cause);
 	payorder_task_close_review(order_no, "timer_error");
 	PG_RETURN_INT32(count);
+}
+
+Datum
+payorder_retry_callback(PG_FUNCTION_ARGS)
+{
+	char	   *gateway = payorder_required_text(fcinfo, 0, "gateway");
+	char	   *txn_id = payorder_required_text(fcinfo, 1, "txn_id");
+	char	   *name = payorder_required_text(fcinfo, 2, "event");
+	Event		event = {.event = "retry_callback"};
+
+	payorder_prevent_read_only("retry_callback()");
+	event.cause.source = "operator";
+	event.cause.actor = payorder_required_text(fcinfo, 3, "actor");
+	event.cause.reason = payorder_text_argument(fcinfo, 4);
+	if (!payorder_callback_retry_one(gateway, txn_id, name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no such callback was set aside after an error"),
+				 errhint("See payorder.callbacks_waiting and payorder.attention.")));
+	event.gateway = gateway;
+	event.txn_id = txn_id;
+	event.at = payorder_now();
+	payorder_event_append_payment(event.at, &event);
+	payorder_wake_at(event.at);
+	PG_RETURN_VOID();
 }
 
 Datum

@@ -641,6 +641,17 @@ payorder_work_forgotten(const Task *task)
 	return true;
 }
 
+/* The callback would wait for ever, and nobody look. */
+static void
+refuse_deferred(const Work *work)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("review " INT64_FORMAT " is about a callback that still waits",
+					work->task->id),
+			 errhint("Bring it back with retry_callback(); the review ends when it is decided.")));
+}
+
 /* A review that says where money is stays as long as the money is there. */
 static void
 check_review(const Work *work)
@@ -650,6 +661,9 @@ check_review(const Work *work)
 	Payment    *payment;
 	int64		waiting;
 
+	if (txn_id != NULL && cause != NULL &&
+		strcmp(cause, "deferred_error") == 0 && payload_text(work, "event") != NULL)
+		refuse_deferred(work);
 	if (txn_id == NULL || cause == NULL ||
 		(strcmp(cause, "conflict") == 0 && payload_text(work, "event") != NULL))
 		return;

@@ -3,6 +3,7 @@
 CREATE TABLE payorder.payments (
     gateway text COLLATE "C" NOT NULL,
     txn_id text COLLATE "C" NOT NULL,
+    event text COLLATE "C" NOT NULL DEFAULT 'pay' CHECK (event IN ('pay', 'pay_part')),
     order_no text COLLATE "C",
     payment_no text COLLATE "C",
     disposition text COLLATE "C" NOT NULL CHECK (disposition IN ('order', 'surplus', 'review')),
@@ -24,6 +25,7 @@ CREATE TABLE payorder.payments (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE payorder.payments IS
 'money that gateways say they received, split over pots: whose it is now';
+COMMENT ON COLUMN payorder.payments.event IS 'the event of the callback that made this row';
 SELECT pg_catalog.pg_extension_config_dump('payorder.payments', '');
 CREATE INDEX payments_order ON payorder.payments (order_no) WHERE order_no IS NOT NULL;
 /* The day of money_balance. */

@@ -24,6 +24,13 @@ CREATE FUNCTION payorder.retry_order(order_no text, actor text, reason text)
 COMMENT ON FUNCTION payorder.retry_order(text, text, text) IS
 'makes an order''s timers and callbacks that were set aside after errors due again; returns how many. Errors: PO002 no such order, 55P03 the order is locked longer than payorder.lock_wait.';
 
+CREATE FUNCTION payorder.retry_callback(gateway text, txn_id text, event text, actor text, reason text)
+    RETURNS void
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_retry_callback';
+COMMENT ON FUNCTION payorder.retry_callback(text, text, text, text, text) IS
+'makes a callback that was set aside after errors due again, with or without an order. Errors: 22023 none was set aside under this key, 22004 NULL.';
+
 CREATE FUNCTION payorder.next_due()
     RETURNS timestamptz
     LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

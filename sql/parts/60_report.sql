@@ -31,16 +31,17 @@ SELECT 'review'::text AS kind,
                           ELSE '{settle_callback return}' END
             WHEN t.payload ->> 'cause' IN ('conflict', 'invalid', 'parked', 'parked_limit') AND c.event IS NOT NULL
                 THEN '{settle_callback dismiss}'
-            WHEN t.payload ->> 'cause' IN ('timer_error', 'deferred_error') THEN '{retry_order,cancel_task}'
+            WHEN t.payload ->> 'cause' = 'deferred_error' AND c.event IS NOT NULL THEN '{retry_callback}'
+            WHEN t.payload ->> 'cause' = 'timer_error' THEN '{retry_order,cancel_task}'
             WHEN n.state = 'held' THEN '{settle_refund release,settle_refund cancel}'
             WHEN n.state IN ('asked', 'in_doubt', 'stuck') THEN '{settle_refund succeeded,settle_refund failed}'
-            WHEN t.payload ->> 'cause' = 'owed' THEN
+            WHEN t.payload ->> 'cause' = 'owed' AND p.txn_id IS NOT NULL THEN
                 CASE WHEN EXISTS (SELECT FROM payorder.refunds AS x
                                   WHERE x.gateway = p.gateway AND x.txn_id = p.txn_id AND x.state = 'stuck')
                      THEN CASE WHEN f.refund_no IS NOT NULL THEN '{settle_refund keep}' ELSE '{}' END
                      WHEN f.refund_no IS NOT NULL THEN '{request_refund,settle_refund keep}'
                      ELSE '{request_refund}' END
-            WHEN t.payload ->> 'cause' = 'overdrawn' THEN '{}'
+            WHEN t.payload ->> 'cause' = 'overdrawn' AND p.txn_id IS NOT NULL THEN '{}'
             ELSE '{cancel_task}' END::text[] AS decisions,
        d.actor AS first_actor,
        d.decision AS first_decision
@@ -210,7 +211,7 @@ UNION ALL
     SELECT 'payment_has_callback', p.gateway || ':' || p.txn_id, 'no pay callback, or one with another amount'
     FROM payorder.payments AS p
     WHERE NOT EXISTS (SELECT FROM payorder.callbacks AS c
-                      WHERE c.gateway = p.gateway AND c.txn_id = p.txn_id AND c.event IN ('pay', 'pay_part')
+                      WHERE c.gateway = p.gateway AND c.txn_id = p.txn_id AND c.event = p.event
                         AND c.amount = p.amount AND c.currency = p.currency)
 UNION ALL
     SELECT 'callback_has_payment', c.gateway || ':' || c.txn_id, c.verdict
