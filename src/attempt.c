@@ -159,6 +159,12 @@ payorder_attempts_any_at(const Order *order, const char *gateway)
 	return payorder_query(&attempts_at, order->order_no, gateway)->count > 0;
 }
 
+static char *
+task_key(const Attempt *attempt, const char *kind)
+{
+	return psprintf("%s:%s", kind, attempt->payment_no);
+}
+
 static void
 enqueue(const Attempt *attempt, const char *kind)
 {
@@ -168,7 +174,7 @@ enqueue(const Attempt *attempt, const char *kind)
 	task.order_no = attempt->order_no;
 	task.gateway = attempt->gateway;
 	task.idempotency_key = attempt->payment_no;
-	task.dedup_key = psprintf("%s:%s", kind, attempt->payment_no);
+	task.dedup_key = task_key(attempt, kind);
 	task.run_at = payorder_now();
 	task.payload = payorder_json_object("ttlt",
 										"order_no", attempt->order_no,
@@ -188,19 +194,25 @@ payorder_attempt_query(const Attempt *attempt)
 
 /*
  * Has workers ask about all attempts that are open, or began or ended since;
- * how many.
+ * how many more are asked about than were.
  */
 int
 payorder_attempts_requery(TimestampTz since, const char *gateway)
 {
+	int			asked = 0;
 	int			count;
 	Attempt    *attempts = read_attempts(payorder_query(&touched_attempts,
 														since, gateway),
 										 &count);
 
 	for (int i = 0; i < count; i++)
-		enqueue(&attempts[i], "query_payment");
-	return count;
+	{
+		if (payorder_task_is_asked(task_key(&attempts[i], "query_payment")))
+			continue;
+		payorder_attempt_query(&attempts[i]);
+		asked++;
+	}
+	return asked;
 }
 
 static void

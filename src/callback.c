@@ -79,6 +79,7 @@ reset(Decision *d)
 	d->return_cause = d->alarm_cause = d->error = NULL;
 	d->edge = NULL;
 	d->gone = d->other_name = false;
+	d->first_verdict = NULL;
 	d->keep_payment = false;
 	d->amount = d->message.amount;
 	d->is_single = false;
@@ -230,6 +231,9 @@ finish_other_name(Decision *d)
 {
 	if (d->stored)
 		payorder_waiting_delete(&d->message);
+	d->first_verdict = payorder_callback_other(&d->message,
+											   d->message.event == EVENT_PAY ?
+											   EVENT_PAY_PART : EVENT_PAY)->verdict;
 	if (d->restate || (d->stored && !d->own_key))
 		payorder_callback_record(d);
 	else
@@ -426,6 +430,7 @@ payorder_answer(const Decision *d)
 	answer->verdict = d->verdict;
 	answer->detail = d->detail;
 	answer->acknowledged = true;
+	answer->first_verdict = d->first_verdict;
 	answer->order_no = d->order_no;
 	if (order == NULL && d->order_no != NULL)
 		order = payorder_order_find(d->order_no);

@@ -72,6 +72,7 @@ typedef struct Decision
 
 	/* the result */
 	const char *verdict;
+	const char *first_verdict;	/* of the callback that came before */
 	const char *detail;
 	const char *reason;			/* why it waits, if the detail doesn't say */
 	const char *moved;			/* json of the pots' moves */

@@ -28,8 +28,8 @@
 
 static Statement any_draining = {
 	.sql = "SELECT 1 FROM payorder.gateways WHERE draining AND NOT paused"
-	" LIMIT 1",
-	.arguments = ""
+	" AND NOT " PAYORDER_IS_COPY("$1", "$2") " LIMIT 1",
+	.arguments = "ll"
 };
 static Statement end_pause = {
 	.sql = "UPDATE payorder.callbacks_waiting AS w SET next_at = $1"
@@ -441,6 +441,14 @@ drain_due(void *argument)
 		reschedule(waiting, d);
 }
 
+/* A copy has nothing to drain until it is adopted. */
+static bool
+any_is_draining(void)
+{
+	return payorder_query(&any_draining, payorder_cluster(),
+						  payorder_database())->count > 0;
+}
+
 /*
  * Looks at what waits and is due, oldest arrival first; how many were looked
  * at, and whether there may be more.
@@ -452,7 +460,7 @@ payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 	int			handled = 0;
 	Waiting    *waiting;
 
-	if (payorder_query(&any_draining)->count > 0)
+	if (any_is_draining())
 		payorder_execute(&end_pause, at, most);
 	waiting = payorder_waiting_due(at, most, &count);
 	for (int i = 0; i < count; i++)
@@ -463,7 +471,7 @@ payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 			handled++;
 	}
 	*more = count == most && handled > 0;
-	if (payorder_query(&any_draining)->count > 0)
+	if (any_is_draining())
 		payorder_execute(&end_draining);
 	return handled;
 }

@@ -350,7 +350,7 @@ settle(Settlement *s, const struct CallbackDecision *decision)
 
 	if (strcmp(s->callback->verdict, "deferred") == 0)
 		refuse(s, "It is deferred and will be decided by itself.",
-			   "Resume its gateway, or see retry_order().");
+			   "Resume its gateway, or see retry_callback().");
 	s->parked = strcmp(s->callback->verdict, "parked") == 0;
 	d->verdict = s->callback->verdict;
 	d->detail = s->callback->detail;

@@ -179,8 +179,9 @@ static Statement waiting_next = {
 	.sql = "SELECT least((SELECT pg_catalog.min(next_at)"
 	" FROM payorder.callbacks_waiting WHERE next_at < 'infinity'),"
 	" (SELECT pg_catalog.now() FROM payorder.gateways"
-	" WHERE draining AND NOT paused LIMIT 1))",
-	.arguments = ""
+	" WHERE draining AND NOT paused"
+	" AND NOT " PAYORDER_IS_COPY("$1", "$2") " LIMIT 1))",
+	.arguments = "ll"
 };
 static Statement pay_waits = {
 	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1"
@@ -581,7 +582,8 @@ payorder_waiting_due(TimestampTz at, int most, int *count)
 TimestampTz
 payorder_callbacks_next(void)
 {
-	Rows	   *rows = payorder_query(&waiting_next);
+	Rows	   *rows = payorder_query(&waiting_next, payorder_cluster(),
+									  payorder_database());
 
 	return rows->cells[0].isnull ? NO_TIME : rows->cells[0].time;
 }

@@ -42,4 +42,19 @@ typedef void JsonActionResult;
 	index_beginscan((heap), (index), (snapshot), 1, 0)
 #endif
 
+/*
+ * Compiled CHECK constraints have another name since 18, which also has
+ * constraints that are not enforced and columns that are computed when read.
+ */
+#if PG_VERSION_NUM >= 180000
+#define payorder_check_exprs(info)	((info)->ri_CheckConstraintExprs)
+#define payorder_check_enforced(check)	((check)->ccenforced)
+#define payorder_has_virtual_columns(constraints) \
+	((constraints)->has_generated_virtual)
+#else
+#define payorder_check_exprs(info)	((info)->ri_ConstraintExprs)
+#define payorder_check_enforced(check)	true
+#define payorder_has_virtual_columns(constraints)	false
+#endif
+
 #endif							/* PAYORDER_COMPAT_H */

@@ -12,6 +12,7 @@
 
 #include "attempt.h"
 #include "callback.h"
+#include "checks.h"
 #include "guc.h"
 #include "order.h"
 #include "payment.h"
@@ -27,6 +28,7 @@ void
 _PG_init(void)
 {
 	payorder_define_settings();
+	payorder_checks_register();
 	payorder_order_register();
 	payorder_payment_register();
 	payorder_attempt_register();

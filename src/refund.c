@@ -151,6 +151,12 @@ payorder_refund_unanswered(Order *order, const char *refund_no,
 	return true;
 }
 
+static char *
+query_key(const Refund *refund)
+{
+	return psprintf("query_refund:%s", refund->refund_no);
+}
+
 /* Has a worker ask the gateway how a refund stands. */
 void
 payorder_refund_query(const Refund *refund, TimestampTz run_at)
@@ -160,7 +166,7 @@ payorder_refund_query(const Refund *refund, TimestampTz run_at)
 	task.kind = "query_refund";
 	task.order_no = refund->order_no;
 	task.gateway = refund->gateway;
-	task.dedup_key = psprintf("query_refund:%s", refund->refund_no);
+	task.dedup_key = query_key(refund);
 	task.run_at = run_at;
 	task.payload = payorder_json_object("tttlt",
 										"refund_no", refund->refund_no,
@@ -221,7 +227,7 @@ end_refund(Refund *refund, RefundState state)
 	if (refund->task_id != 0)
 		payorder_task_cancel_needless(refund->task_id);
 	payorder_task_cancel_dead(refund->order_no,
-							  psprintf("query_refund:%s", refund->refund_no));
+							  query_key(refund));
 	payorder_refund_end_reviews(refund);
 	payorder_first_decision_over(refund->refund_no);
 }
@@ -510,17 +516,23 @@ payorder_refund_settle(Order *order)
 
 /*
  * Has workers ask about all refunds that are open, or were asked for or ended
- * since; how many.
+ * since; how many more are asked about than were.
  */
 int
 payorder_refunds_requery(TimestampTz since, const char *gateway)
 {
+	int			asked = 0;
 	int			count;
 	Refund	   *refunds = payorder_refunds_touched(since, gateway, &count);
 
 	for (int i = 0; i < count; i++)
+	{
+		if (payorder_task_is_asked(query_key(&refunds[i])))
+			continue;
 		payorder_refund_query(&refunds[i], payorder_now());
-	return count;
+		asked++;
+	}
+	return asked;
 }
 
 static void

@@ -180,7 +180,9 @@ sent(Order *order, Payment *payment, const Refund *refund, const char *moved)
 	if (refund->order_no != NULL)
 		payorder_execute(&drain_parked, refund->refund_no, refund->order_no,
 						 payorder_now());
-	payorder_payment_watch(order, payment);
+	/* Without money that was owed no review of the payment is over. */
+	if (refund->from_kept < refund->amount)
+		payorder_payment_watch(order, payment);
 }
 
 /*

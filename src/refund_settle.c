@@ -31,6 +31,7 @@ typedef struct Settlement
 	Order	   *order;			/* NULL: it has none */
 	Payment    *payment;
 	Refund	   *refund;
+	const char *decision;
 	Cause		cause;
 	const char *moved;
 } Settlement;
@@ -40,9 +41,10 @@ refuse(const Settlement *s, const char *why, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PO_REFUND_EXCEEDS),
-			 errmsg("this cannot be decided of refund \"%s\" in state \"%s\"",
+			 errmsg("refund \"%s\" in state \"%s\" cannot be settled by \"%s\"",
 					s->refund->refund_no,
-					payorder_refund_state_name(s->refund->state)),
+					payorder_refund_state_name(s->refund->state),
+					s->decision),
 			 errdetail("%s", why),
 			 errhint("%s", hint)));
 }
@@ -198,6 +200,7 @@ settle(Settlement *s, const struct RefundDecision *decision)
 {
 	RefundLimits limits;
 
+	s->decision = decision->name;
 	if ((decision->states & IN(s->refund->state)) == 0)
 		refuse(s, "Open refunds are succeeded or failed, held ones released or cancelled, ended ones kept.",
 			   "See payorder.attention for the decisions that are allowed.");

@@ -45,6 +45,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "checks.h"
 #include "compat.h"
 #include "guc.h"
 #include "relation.h"
@@ -59,6 +60,13 @@ PG_FUNCTION_INFO_V1(payorder_refuse_row_change);
  * -1: there is none.
  */
 static int	statement_depth = -1;
+
+/* Whether one of the kernel's statements runs. */
+bool
+payorder_in_statement(void)
+{
+	return statement_depth >= 0;
+}
 
 static int
 trigger_depth(void)
@@ -205,6 +213,8 @@ run(Statement *statement, va_list *arguments)
 		LockTimeout = saved;
 	}
 	PG_END_TRY();
+	if (before < 0)
+		payorder_checks_free_outdated();
 	if (result < 0)
 		elog(ERROR, "could not execute statement: %s",
 			 SPI_result_code_string(result));

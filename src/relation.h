@@ -65,6 +65,8 @@ typedef struct Reader
 extern Rows *payorder_query(Statement *statement,...);
 extern int64 payorder_execute(Statement *statement,...);
 
+extern bool payorder_in_statement(void);
+
 static inline Reader
 payorder_row(Rows *rows, int number)
 {

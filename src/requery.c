@@ -7,6 +7,7 @@
  * gateway never sends an acknowledged message again.  So everything that may
  * have changed since is asked about: attempts that are open, or began or ended
  * in the window, and refunds that are open, or were asked for or ended in it.
+ * Who is asked about already is not asked about twice.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +34,7 @@ payorder_requery(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("since must not be null"),
 				 errhint("Give the time of the last commit that is known to be kept.")));
-	since = PG_GETARG_TIMESTAMPTZ(0);
+	since = Max(PG_GETARG_TIMESTAMPTZ(0), NO_TIME + 1);
 	if (gateway != NULL && payorder_gateway(gateway, NULL, NULL) == NULL)
 		payorder_no_gateway(gateway);
 	PG_RETURN_INT32(payorder_attempts_requery(since, gateway) +

@@ -331,6 +331,8 @@ carry_out(void *argument)
 static void
 fail_kernel_task(const Task *task, const ErrorData *error)
 {
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return;
 	if (payorder_task_take_ready(task->id))
 		payorder_task_give_back(task, error->message, true);
 }
@@ -349,7 +351,7 @@ sweep_kernel_tasks(TimestampTz at, int most, SweepCounts *counts)
 		if (error != NULL)
 		{
 			fail_kernel_task(&tasks[i], error);
-			counts->failed++;
+			counts->failed += error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
 		}
 		counts->tasks += unit.fate == FATE_DONE;
 	}

@@ -61,7 +61,9 @@ static Statement find_key = {
 	.arguments = "t"
 };
 static Statement find_keys = {
-	.sql = "SELECT task_id FROM payorder.task_keys WHERE dedup_key = ANY ($1)",
+	.sql = "SELECT k.task_id FROM pg_catalog.unnest($1) AS u (dedup_key)"
+	" CROSS JOIN LATERAL (SELECT t.task_id FROM payorder.task_keys AS t"
+	" WHERE t.dedup_key = u.dedup_key OFFSET 0) AS k",
 	.arguments = "A"
 };
 static Statement delete_key = {
@@ -261,6 +263,13 @@ payorder_task_enqueue(const TaskRequest *request)
 			return rows->cells[0].number;
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* Whether an open task has this dedup key. */
+bool
+payorder_task_is_asked(const char *dedup_key)
+{
+	return payorder_query(&find_key, dedup_key)->count > 0;
 }
 
 static char *

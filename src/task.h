@@ -64,6 +64,7 @@ typedef struct TaskKind
 extern bool payorder_task_kind(const char *name, int failures,
 							   TaskKind *kind);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
+extern bool payorder_task_is_asked(const char *dedup_key);
 extern bool payorder_task_review(const ReviewRequest *request);
 extern bool payorder_task_has_review(const char *subject, const char *cause);
 extern void payorder_task_close_review(const char *subject,

@@ -1,0 +1,281 @@
+/*-------------------------------------------------------------------------
+ *
+ * checks.c
+ *		CHECK constraints and trigger conditions, compiled once per session.
+ *
+ * The server keeps CHECK constraints, the WHEN of triggers and a partition's
+ * bounds as text, and its executor parses and compiles them for every
+ * statement that it starts: a third of the instructions of a call that writes
+ * a few rows of well guarded tables.  For the kernel's own statements they are
+ * compiled once, kept until the table's definition changes, and handed to the
+ * executor before it runs, which then evaluates them as ever.  Nothing is
+ * skipped.
+ *
+ * Kept are only expressions that call built-in functions: what a user's
+ * function is may change without a sign to the table.  A table with any other
+ * is left to the executor.
+ *
+ * A statement that is running may still use what an invalidation has made
+ * old: that is freed only when no statement of the kernel runs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_constraint.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+
+#include "checks.h"
+#include "compat.h"
+#include "relation.h"
+
+/* What was compiled for a table. */
+typedef struct KeptChecks
+{
+	Oid			relation;		/* hash key */
+	bool		valid;			/* as the table is defined now */
+	bool		usable;			/* calls built-in functions only */
+	MemoryContext memory;
+	ExprState **checks;			/* NULL: the table has none */
+	int			trigger_count;
+	ExprState **conditions;		/* of each trigger, NULL: it has none */
+	ExprState  *partition;		/* NULL: it is none */
+} KeptChecks;
+
+static HTAB *kept = NULL;
+static List *outdated = NIL;	/* memory contexts to delete */
+static ExecutorStart_hook_type next_start = NULL;
+
+static bool
+is_users(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Whether an expression depends on anything that only its table tells. */
+static bool
+calls_users(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_users, context))
+		return true;
+	return expression_tree_walker(node, calls_users, context);
+}
+
+static void
+keep_constraints(KeptChecks *entry, Relation relation)
+{
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	int			count = constraints == NULL ? 0 : constraints->num_check;
+
+	if (count == 0)
+		return;
+	if (payorder_has_virtual_columns(constraints))
+	{
+		entry->usable = false;
+		return;
+	}
+	entry->checks = palloc0(sizeof(ExprState *) * count);
+	for (int i = 0; i < count; i++)
+	{
+		Expr	   *check = stringToNode(constraints->check[i].ccbin);
+
+		if (!payorder_check_enforced(&constraints->check[i]))
+			continue;
+		entry->usable &= !calls_users((Node *) check, NULL);
+		entry->checks[i] = ExecInitExpr(expression_planner(check), NULL);
+	}
+}
+
+static void
+keep_conditions(KeptChecks *entry, Relation relation)
+{
+	TriggerDesc *triggers = relation->trigdesc;
+
+	if (triggers == NULL)
+		return;
+	entry->trigger_count = triggers->numtriggers;
+	entry->conditions = palloc0(sizeof(ExprState *) * entry->trigger_count);
+	for (int i = 0; i < entry->trigger_count; i++)
+	{
+		Node	   *condition;
+
+		if (triggers->triggers[i].tgqual == NULL)
+			continue;
+		condition = stringToNode(triggers->triggers[i].tgqual);
+		if (calls_users(condition, NULL))
+			continue;
+		/* as the executor does: OLD is the inner, NEW the outer row */
+		ChangeVarNodes(condition, PRS2_OLD_VARNO, INNER_VAR, 0);
+		ChangeVarNodes(condition, PRS2_NEW_VARNO, OUTER_VAR, 0);
+		condition = (Node *) expression_planner((Expr *) make_ands_implicit((Expr *) condition));
+		entry->conditions[i] = ExecInitQual((List *) condition, NULL);
+	}
+}
+
+static void
+keep_partition(KeptChecks *entry, Relation relation)
+{
+	List	   *bounds;
+
+	if (!relation->rd_rel->relispartition)
+		return;
+	bounds = RelationGetPartitionQual(relation);
+	if (bounds == NIL || calls_users((Node *) bounds, NULL))
+		return;
+	entry->partition = ExecInitCheck((List *) expression_planner((Expr *) bounds),
+									 NULL);
+}
+
+static void
+compile(KeptChecks *entry, Relation relation)
+{
+	MemoryContext caller;
+
+	entry->usable = true;
+	entry->checks = NULL;
+	entry->trigger_count = 0;
+	entry->conditions = NULL;
+	entry->partition = NULL;
+	entry->memory = AllocSetContextCreate(CacheMemoryContext,
+										  "payorder checks",
+										  ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(entry->memory);
+	keep_constraints(entry, relation);
+	keep_conditions(entry, relation);
+	keep_partition(entry, relation);
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+free_outdated(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, outdated)
+		MemoryContextDelete(lfirst(cell));
+	list_free(outdated);
+	outdated = NIL;
+}
+
+static void
+retire(KeptChecks *entry)
+{
+	MemoryContext caller = MemoryContextSwitchTo(CacheMemoryContext);
+
+	outdated = lappend(outdated, entry->memory);
+	MemoryContextSwitchTo(caller);
+	entry->memory = NULL;
+}
+
+/* What is kept for a table, compiled now if it is not or is old. */
+static KeptChecks *
+checks_of(Relation relation)
+{
+	Oid			key = RelationGetRelid(relation);
+	bool		found;
+	KeptChecks *entry = hash_search(kept, &key, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		entry->valid = false;
+		entry->memory = NULL;
+	}
+	if (entry->valid)
+		return entry;
+	if (entry->memory != NULL)
+		retire(entry);
+	/* An invalidation while compiling makes it old again. */
+	entry->valid = true;
+	compile(entry, relation);
+	return entry;
+}
+
+static void
+hand_over(ResultRelInfo *info)
+{
+	Relation	relation = info->ri_RelationDesc;
+	KeptChecks *entry;
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION)
+		return;
+	entry = checks_of(relation);
+	if (entry->usable && payorder_check_exprs(info) == NULL)
+		payorder_check_exprs(info) = entry->checks;
+	if (info->ri_PartitionCheckExpr == NULL)
+		info->ri_PartitionCheckExpr = entry->partition;
+	if (info->ri_TrigDesc == NULL ||
+		info->ri_TrigDesc->numtriggers != entry->trigger_count)
+		return;
+	for (int i = 0; i < entry->trigger_count; i++)
+		info->ri_TrigWhenExprs[i] = entry->conditions[i];
+}
+
+static void
+start(QueryDesc *query, int eflags)
+{
+	ListCell   *cell;
+
+	if (next_start != NULL)
+		next_start(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+	if (!payorder_in_statement())
+		return;
+	foreach(cell, query->estate->es_opened_result_relations)
+		hand_over(lfirst(cell));
+}
+
+static void
+forget(Datum argument, Oid relation)
+{
+	KeptChecks *entry;
+	HASH_SEQ_STATUS all;
+
+	if (OidIsValid(relation))
+	{
+		entry = hash_search(kept, &relation, HASH_FIND, NULL);
+		if (entry != NULL)
+			entry->valid = false;
+		return;
+	}
+	hash_seq_init(&all, kept);
+	while ((entry = hash_seq_search(&all)) != NULL)
+		entry->valid = false;
+}
+
+/* Frees what no statement can use any more; none of the kernel runs. */
+void
+payorder_checks_free_outdated(void)
+{
+	if (outdated != NIL)
+		free_outdated();
+}
+
+void
+payorder_checks_register(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(KeptChecks);
+	control.hcxt = TopMemoryContext;
+	kept = hash_create("payorder checks", 64, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(forget, (Datum) 0);
+	next_start = ExecutorStart_hook;
+	ExecutorStart_hook = start;
+}
