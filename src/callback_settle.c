@@ -126,6 +126,8 @@ why_not_keep(const Decision *d)
 		return "The order is paid.";
 	if (payment->amount < order->amount - order->paid)
 		return "It is less than what is left to pay.";
+	if (payment->amount > PG_INT64_MAX - order->paid)
+		return "It is more than can be counted.";
 	if (order->frozen && payorder_order_is_refunded(order))
 		return "The order is refunded.";
 	return NULL;
@@ -320,9 +322,12 @@ lock(Settlement *s, const char *order_no)
 	s->callback = payorder_callback_find(&d->message);
 	if (s->callback == NULL)
 		no_such_callback();
+	d->message = s->callback->message;
 	payorder_resolve(d);
 	found = d->payment;
-	d->order_no = found == NULL ? NULL : found->order_no;
+	if ((d->message.event & PAY_EVENTS) != 0 ||
+		(found != NULL && found->order_no != NULL))
+		d->order_no = found == NULL ? NULL : found->order_no;
 	check_same_order(s, order_no);
 	if (d->order_no == NULL)
 		d->order_no = order_no;

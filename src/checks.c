@@ -55,6 +55,7 @@ typedef struct KeptChecks
 
 static HTAB *kept = NULL;
 static List *outdated = NIL;	/* memory contexts to delete */
+static uint64 invalidations = 0;
 static ExecutorStart_hook_type next_start = NULL;
 
 static bool
@@ -187,6 +188,7 @@ checks_of(Relation relation)
 {
 	Oid			key = RelationGetRelid(relation);
 	bool		found;
+	uint64		before;
 	KeptChecks *entry = hash_search(kept, &key, HASH_ENTER, &found);
 
 	if (!found)
@@ -198,9 +200,9 @@ checks_of(Relation relation)
 		return entry;
 	if (entry->memory != NULL)
 		retire(entry);
-	/* An invalidation while compiling makes it old again. */
-	entry->valid = true;
+	before = invalidations;
 	compile(entry, relation);
+	entry->valid = before == invalidations;
 	return entry;
 }
 
@@ -245,6 +247,7 @@ forget(Datum argument, Oid relation)
 	KeptChecks *entry;
 	HASH_SEQ_STATUS all;
 
+	invalidations++;
 	if (OidIsValid(relation))
 	{
 		entry = hash_search(kept, &relation, HASH_FIND, NULL);

@@ -36,6 +36,7 @@ typedef struct Refund
 	int64		from_kept;
 	int64		from_owed;
 	int64		from_review;
+	int64		kept_again;		/* of what came back, by a person's decision */
 	const char *gateway_refund_id;
 	int64		task_id;		/* 0: none */
 	const char *reason;

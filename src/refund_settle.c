@@ -81,14 +81,12 @@ succeeded(Settlement *s)
 {
 	RefundWord	word = word_of(s);
 
-	check_sent(s);
 	s->moved = payorder_refund_succeed(s->order, s->payment, s->refund, &word);
 }
 
 static void
 failed(Settlement *s)
 {
-	check_sent(s);
 	s->moved = payorder_refund_fail(s->order, s->payment, s->refund);
 }
 
@@ -106,13 +104,18 @@ cancel(Settlement *s)
 	payorder_payment_watch(s->order, s->payment);
 }
 
-/* What came back, or never went, stays with the shop. */
+/* What of a refund can still be kept. */
+static int64
+left_to_keep(const Settlement *s)
+{
+	return Min(s->refund->amount - s->refund->kept_again,
+			   payorder_refund_free_owed(s->payment));
+}
+
 static void
-keep(Settlement *s)
+check_keep(Settlement *s)
 {
 	Payment    *payment = s->payment;
-	int64		amount = Min(s->refund->amount,
-							 payorder_refund_free_owed(payment));
 
 	if (payment->disposition != DISPOSITION_ORDER || s->order == NULL)
 		refuse(s, "The payment is not the order's.",
@@ -124,9 +127,20 @@ keep(Settlement *s)
 		payorder_order_is_refunded(s->order))
 		refuse(s, "All of the order's money goes back.",
 			   "Take the order to another state first, where its machine can.");
-	if (amount == 0)
+	if (left_to_keep(s) == 0)
 		refuse(s, "Nothing of it is owed any more.",
 			   "See payorder.payments.");
+}
+
+/* What came back, or never went, stays with the shop. */
+static void
+keep(Settlement *s)
+{
+	Payment    *payment = s->payment;
+	int64		amount = left_to_keep(s);
+
+	s->refund->kept_again += amount;
+	payorder_refund_save(s->refund);
 	payment->pots.owed -= amount;
 	payment->pots.kept += amount;
 	s->moved = payorder_payment_save(payment, s->order);
@@ -142,13 +156,14 @@ static const struct RefundDecision
 {
 	const char *name;
 	int			states;
+	void		(*check) (Settlement *settlement);
 	void		(*carry_out) (Settlement *settlement);
 }			decisions[] = {
-	{"succeeded", OPEN_STATES, succeeded},
-	{"failed", OPEN_STATES, failed},
-	{"release", IN(REFUND_HELD), release},
-	{"cancel", IN(REFUND_HELD), cancel},
-	{"keep", ENDED_STATES, keep}
+	{"succeeded", OPEN_STATES, check_sent, succeeded},
+	{"failed", OPEN_STATES, check_sent, failed},
+	{"release", IN(REFUND_HELD), NULL, release},
+	{"cancel", IN(REFUND_HELD), NULL, cancel},
+	{"keep", ENDED_STATES, check_keep, keep}
 };
 
 static const struct RefundDecision *
@@ -204,6 +219,8 @@ settle(Settlement *s, const struct RefundDecision *decision)
 	if ((decision->states & IN(s->refund->state)) == 0)
 		refuse(s, "Open refunds are succeeded or failed, held ones released or cancelled, ended ones kept.",
 			   "See payorder.attention for the decisions that are allowed.");
+	if (decision->check != NULL)
+		decision->check(s);
 	limits = payorder_refund_limits(s->payment->gateway, s->order);
 	if (!payorder_second_person_agrees(&limits, s->refund->refund_no,
 									   decision->name, &s->cause,
