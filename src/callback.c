@@ -483,9 +483,12 @@ can_restate(const Message *m)
 {
 	Payment    *payment = payorder_payment_lock(m->gateway, m->txn_id);
 
-	return (m->event & PAY_EVENTS) == 0 || payment == NULL ||
-		(payment->amount == m->amount &&
-		 strcmp(payment->currency, m->currency) == 0) ||
+	if ((m->event & PAY_EVENTS) == 0 || payment == NULL)
+		return true;
+	if (payment->disposition != DISPOSITION_REVIEW)
+		return false;			/* a person has decided about it */
+	return (payment->amount == m->amount &&
+			strcmp(payment->currency, m->currency) == 0) ||
 		(payment->pots.review == payment->amount && payment->order_no == NULL);
 }
 

@@ -179,7 +179,9 @@ payorder_resolve(Decision *d)
 void
 payorder_restate(Decision *d, Payment *payment)
 {
-	if (!d->restate || payment->is_new)
+	if (!d->restate || payment->is_new ||
+		(payment->amount == d->message.amount &&
+		 strcmp(payment->currency, d->message.currency) == 0))
 		return;
 	payment->amount = d->message.amount;
 	payment->currency = d->message.currency;
@@ -492,7 +494,9 @@ order_shut(Decision *d)
 static bool
 can_reopen(Decision *d)
 {
+	/* Parts that were paid before and went back are not paid any more. */
 	return order_shut(d) && all_equal(d) &&
+		d->order->refunding == 0 && d->order->refunded == 0 &&
 		payorder_order_edge(d->order, "reopen") != NULL;
 }
 

@@ -473,6 +473,8 @@ payorder_refund_stick(Order *order, Payment *payment, Refund *refund)
 {
 	refund->state = REFUND_STUCK;
 	payorder_refund_save(refund);
+	if (refund->task_id != 0)
+		payorder_task_cancel_needless(refund->task_id);
 	payorder_refund_doubt(order, refund, "stuck");
 }
 

@@ -12,7 +12,8 @@
 
 #define REFUND_COLUMNS \
 	"refund_no, gateway, txn_id, order_no, amount, currency, cause, state," \
-	" from_kept, from_owed, from_review, gateway_refund_id, task_id, reason," \
+	" from_kept, from_owed, from_review, kept_again, gateway_refund_id," \
+	" task_id, reason," \
 	" actor, requested_at, asked_at, first_tried_at, succeeded_at, ended_at"
 
 static Statement find_refund = {
@@ -39,15 +40,15 @@ static Statement lock_refunds = {
 static Statement insert_refund = {
 	.sql = "INSERT INTO payorder.refunds (" REFUND_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-	" $15, $16, $17, $18, $19, $20) ON CONFLICT (refund_no) DO NOTHING",
-	.arguments = "ttttltttllltLttzzzzz"
+	" $15, $16, $17, $18, $19, $20, $21) ON CONFLICT (refund_no) DO NOTHING",
+	.arguments = "ttttltttlllltLttzzzzz"
 };
 static Statement update_refund = {
 	.sql = "UPDATE payorder.refunds SET amount = $2, state = $3, from_kept = $4,"
 	" from_owed = $5, from_review = $6, gateway_refund_id = $7, task_id = $8,"
-	" asked_at = $9, first_tried_at = $10, succeeded_at = $11, ended_at = $12"
-	" WHERE refund_no = $1",
-	.arguments = "tltllltLzzzz"
+	" asked_at = $9, first_tried_at = $10, succeeded_at = $11, ended_at = $12,"
+	" kept_again = $13 WHERE refund_no = $1",
+	.arguments = "tltllltLzzzzl"
 };
 static Statement held_amount = {
 	.sql = "SELECT coalesce(pg_catalog.sum(amount), 0)::bigint FROM payorder.refunds"
@@ -102,6 +103,7 @@ read_refunds(Rows *rows, int *count)
 		refund->from_kept = payorder_read_number(&reader);
 		refund->from_owed = payorder_read_number(&reader);
 		refund->from_review = payorder_read_number(&reader);
+		refund->kept_again = payorder_read_number(&reader);
 		refund->gateway_refund_id = payorder_read_text(&reader);
 		refund->task_id = payorder_read_number(&reader);
 		refund->reason = payorder_read_text(&reader);
@@ -164,7 +166,7 @@ payorder_refund_insert(const Refund *refund)
 							refund->amount, refund->currency, refund->cause,
 							states[refund->state], refund->from_kept,
 							refund->from_owed, refund->from_review,
-							refund->gateway_refund_id,
+							refund->kept_again, refund->gateway_refund_id,
 							refund->task_id ? &refund->task_id : NULL,
 							refund->reason, refund->actor,
 							refund->requested_at, refund->asked_at,
@@ -181,7 +183,8 @@ payorder_refund_save(const Refund *refund)
 						 refund->gateway_refund_id,
 						 refund->task_id ? &refund->task_id : NULL,
 						 refund->asked_at, refund->first_tried_at,
-						 refund->succeeded_at, refund->ended_at) != 1)
+						 refund->succeeded_at, refund->ended_at,
+						 refund->kept_again) != 1)
 		elog(ERROR, "could not update refund \"%s\"", refund->refund_no);
 }
 

@@ -407,6 +407,10 @@ check_reference(const Work *work, Message *m)
 	if (payment_no != NULL && strcmp(m->reference, payment_no) == 0)
 		return;
 	attempt = payorder_attempt_find(m->reference);
+	/* A refund's own numbers say what it is about; this may be no order. */
+	if (about_refund && attempt == NULL &&
+		payorder_order_find(m->reference) == NULL)
+		return;
 	if (attempt != NULL && strcmp(attempt->gateway, m->gateway) == 0)
 		must_be(work->task, attempt->order_no, work->task->order_no);
 	else

@@ -13,6 +13,7 @@ CREATE TABLE payorder.refunds (
     from_kept bigint NOT NULL DEFAULT 0 CHECK (from_kept >= 0),
     from_owed bigint NOT NULL DEFAULT 0 CHECK (from_owed >= 0),
     from_review bigint NOT NULL DEFAULT 0 CHECK (from_review >= 0),
+    kept_again bigint NOT NULL DEFAULT 0 CHECK (kept_again >= 0),
     gateway_refund_id text COLLATE "C",
     task_id bigint,
     reason text,
@@ -26,6 +27,8 @@ CREATE TABLE payorder.refunds (
 COMMENT ON TABLE payorder.refunds IS
 'refunds of payments: ours and those made elsewhere (cause external); open = asked, in_doubt or stuck';
 COMMENT ON COLUMN payorder.refunds.txn_id IS 'the payment that goes back, with gateway';
+COMMENT ON COLUMN payorder.refunds.kept_again IS
+'what of an ended refund''s amount a person let the shop keep after all (settle_refund keep)';
 COMMENT ON COLUMN payorder.refunds.succeeded_at IS 'when it happened, as the gateway says';
 SELECT pg_catalog.pg_extension_config_dump('payorder.refunds', '');
 CREATE INDEX refunds_payment ON payorder.refunds (gateway, txn_id);

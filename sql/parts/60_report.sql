@@ -4,7 +4,13 @@ CREATE VIEW payorder.attention AS
 SELECT 'review'::text AS kind,
        t.payload ->> 'subject' AS subject,
        t.payload ->> 'cause' AS cause,
-       (t.payload ->> 'amount')::bigint AS amount,
+       CASE WHEN p.txn_id IS NULL OR t.payload ->> 'event' IS NOT NULL THEN (t.payload ->> 'amount')::bigint
+            WHEN t.payload ->> 'cause' = 'owed' THEN p.owed - (
+                SELECT coalesce(pg_catalog.sum(h.amount), 0) FROM payorder.refunds AS h
+                WHERE h.gateway = p.gateway AND h.txn_id = p.txn_id AND h.state = 'held')::bigint
+            WHEN t.payload ->> 'cause' = 'overdrawn' THEN p.overdrawn
+            WHEN t.payload ->> 'cause' IN ('mismatch', 'conflict') THEN p.review
+            ELSE (t.payload ->> 'amount')::bigint END AS amount,
        t.payload ->> 'currency' AS currency,
        t.order_no,
        t.gateway,
@@ -61,7 +67,7 @@ LEFT JOIN LATERAL (
     SELECT x.refund_no FROM payorder.refunds AS x
     WHERE t.payload ->> 'cause' = 'owed' AND p.disposition = 'order' AND p.reversed_at IS NULL
       AND x.gateway = p.gateway AND x.txn_id = p.txn_id
-      AND x.cause <> 'external' AND x.state IN ('failed', 'reversed', 'cancelled')
+      AND x.cause <> 'external' AND x.state IN ('failed', 'reversed', 'cancelled') AND x.kept_again < x.amount
       AND NOT EXISTS (SELECT FROM payorder.states AS s
                       WHERE s.machine_id = o.machine_id AND s.state = o.state
                         AND ('refund_all' = ANY (s.enqueue)
