@@ -82,7 +82,8 @@ extern bool payorder_callback_retry_one(const char *gateway,
 										const char *txn_id,
 										const char *event);
 extern TimestampTz payorder_callbacks_next(void);
-extern bool payorder_callback_pay_waits(const char *order_no);
+extern bool payorder_callback_pay_waits(const char *order_no,
+										bool deferred_only);
 extern void payorder_callback_register(void);
 
 #endif							/* PAYORDER_CALLBACK_H */

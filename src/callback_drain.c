@@ -222,20 +222,23 @@ payorder_drain_older(Decision *d)
 	Waiting    *older = payorder_waiting_of_order(d->order_no, true,
 												  MOST_DRAINED + 1, &count);
 	const char *own = payorder_event_name(d->message.event);
-	bool		behind = count > MOST_DRAINED;
+	bool		behind;
 
 	/* One that this transaction's snapshot can't see must not be overtaken. */
 	if (IsolationUsesXactSnapshot())
 		payorder_meet("callbacks_waiting_order", d->order_no,
 					  patience(true));
-	for (int i = 0; i < count && !behind; i++)
+	/* One that waits itself goes at its place: the younger ones come after. */
+	for (int i = 0; i < count; i++)
 	{
 		if (strcmp(older[i].txn_id, d->message.txn_id) == 0 &&
 			strcmp(older[i].gateway, d->message.gateway) == 0 &&
 			strcmp(older[i].event, own) == 0)
-			continue;
-		behind = blocks(drain_one(&older[i], false));
+			count = i;
 	}
+	behind = count > MOST_DRAINED;
+	for (int i = 0; i < count && !behind; i++)
+		behind = blocks(drain_one(&older[i], false));
 	if (!behind)
 		return true;
 	payorder_decide(d, "deferred", "behind");
@@ -480,7 +483,7 @@ static bool
 no_open_attempt(Order *order)
 {
 	return !payorder_attempts_any_open(order) &&
-		!payorder_callback_pay_waits(order->order_no);
+		!payorder_callback_pay_waits(order->order_no, false);
 }
 
 void

@@ -160,7 +160,7 @@ static Statement waiting_for_payment = {
 	" AND w.reason IN ('payment', 'refund', 'total', 'dispute'))"
 	" OR (w.gateway = $1 AND w.txn_id = $2 AND w.reason = 'payment')"
 	" OR (w.gateway = $1 AND w.txn_id = $5"
-	" AND w.reason IN ('dispute', 'payment'))"
+	" AND w.reason IN ('dispute', 'payment', 'refund'))"
 	" OR w.refund_no = $4)"
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT 100",
 	.arguments = "ttttt"
@@ -185,8 +185,9 @@ static Statement waiting_next = {
 };
 static Statement pay_waits = {
 	.sql = "SELECT 1 FROM payorder.callbacks_waiting WHERE order_no = $1"
-	" AND event IN ('pay', 'pay_part') LIMIT 1",
-	.arguments = "t"
+	" AND event IN ('pay', 'pay_part')"
+	" AND (verdict = 'deferred' OR NOT $2) LIMIT 1",
+	.arguments = "tb"
 };
 static Statement retry_one = {
 	.sql = "UPDATE payorder.callbacks_waiting SET next_at = pg_catalog.now(),"
@@ -555,8 +556,7 @@ payorder_waiting_for(const Message *message, const Payment *payment,
 									   payment ? payment->txn_id : NULL,
 									   payment ? payment->order_no : NULL,
 									   refund ? refund->refund_no : NULL,
-									   message->event == EVENT_CHARGEBACK ?
-									   message->txn_id : NULL),
+									   message->txn_id),
 						count);
 }
 
@@ -588,11 +588,12 @@ payorder_callbacks_next(void)
 	return rows->cells[0].isnull ? NO_TIME : rows->cells[0].time;
 }
 
-/* Whether a pay callback of this order waits. */
+/* Whether a pay callback of this order waits, or is deferred. */
 bool
-payorder_callback_pay_waits(const char *order_no)
+payorder_callback_pay_waits(const char *order_no, bool deferred_only)
 {
-	return payorder_query(&pay_waits, order_no)->count > 0;
+	return payorder_query(&pay_waits, order_no,
+						  (int) deferred_only)->count > 0;
 }
 
 /* Makes an order's callbacks that were set aside after errors due; how many. */

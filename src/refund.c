@@ -258,7 +258,8 @@ payorder_refund_cancel(Order *order, Payment *payment, Refund *refund)
 	}
 	else
 	{
-		if (!payorder_refund_is_open(refund) || refund->task_id == 0 ||
+		if (!payorder_refund_is_open(refund) ||
+			refund->state == REFUND_STUCK || refund->task_id == 0 ||
 			!payorder_task_cancel_unclaimed(refund->task_id))
 			return false;
 		payment->pots.returning -= refund->amount;

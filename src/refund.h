@@ -68,6 +68,7 @@ extern Refund *payorder_refunds_lock(const Payment *payment, int *count);
 extern bool payorder_refund_insert(const Refund *refund);
 extern void payorder_refund_save(const Refund *refund);
 extern bool payorder_refund_is_open(const Refund *refund);
+extern bool payorder_refund_is_ours(const char *refund_no);
 extern const char *payorder_refund_state_name(RefundState state);
 extern int64 payorder_refund_free_owed(const Payment *payment);
 extern Refund *payorder_refunds_open(const char *order_no, int *count);

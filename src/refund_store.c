@@ -202,6 +202,13 @@ payorder_refund_state_name(RefundState state)
 	return states[state];
 }
 
+/* Whether a number is one that a gateway knows: external ones have a colon. */
+bool
+payorder_refund_is_ours(const char *refund_no)
+{
+	return strchr(refund_no, ':') == NULL;
+}
+
 /* What a payment owes beyond what held returns will take. */
 int64
 payorder_refund_free_owed(const Payment *payment)

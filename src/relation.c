@@ -22,8 +22,10 @@
 #include "access/genam.h"
 #include "access/relscan.h"
 #include "access/skey.h"
+#include "access/subtrans.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
@@ -51,6 +53,7 @@
 #include "relation.h"
 
 #define MOST_ARGUMENTS	32
+#define OLDERS_PATIENCE	50		/* milliseconds */
 
 PG_FUNCTION_INFO_V1(payorder_refuse_change);
 PG_FUNCTION_INFO_V1(payorder_refuse_row_change);
@@ -406,10 +409,19 @@ probe(Relation heap, Relation index, const char *key, List **inserting,
 	return there;
 }
 
-/* Waits for a transaction's end, but not beyond an instant. */
+/*
+ * Waits for a transaction's end, but not beyond an instant.  Two who meet would
+ * wait for each other: the older of them soon goes on, since the younger one
+ * waits for its end and then sees what it has written.
+ */
 static bool
 await_transaction(TransactionId xid, TimestampTz until)
 {
+	if (TransactionIdPrecedes(GetTopTransactionId(),
+							  SubTransGetTopmostTransaction(xid)))
+		until = Min(until,
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												OLDERS_PATIENCE));
 	while (TransactionIdIsInProgress(xid))
 	{
 		if (GetCurrentTimestamp() >= until)

@@ -103,7 +103,7 @@ fire(Order *order, const Timer *timer, const StateTimer *definition)
 	Cause		cause = {.actor = "payorder",.source = "timer"};
 	const Edge *edge;
 
-	if (payorder_callback_pay_waits(order->order_no) &&
+	if (payorder_callback_pay_waits(order->order_no, true) &&
 		payorder_order_is_open(order))
 	{
 		payorder_timer_again(timer, payorder_now() + USECS_PER_MINUTE, 0, NULL);

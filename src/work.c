@@ -430,10 +430,17 @@ check_later(const Work *work, Message *m)
 		m->payment_txn = m->txn_id;
 	if (refund_no != NULL)
 	{
-		must_be(work->task, m->refund_no, refund_no);
 		must_be(work->task, m->payment_txn, payload_text(work, "txn_id"));
-		m->refund_no = refund_no;
 		m->payment_txn = payload_text(work, "txn_id");
+		/* Of one made elsewhere the gateway doesn't know our name. */
+		if (payorder_refund_is_ours(refund_no))
+		{
+			must_be(work->task, m->refund_no, refund_no);
+			m->refund_no = refund_no;
+		}
+		else
+			must_be(work->task, m->txn_id,
+					payload_text(work, "gateway_refund_id"));
 		return;
 	}
 	if (m->payment_txn == NULL)
