@@ -39,9 +39,8 @@ guarded(void (*step) (Decision *), Decision *d)
 	return payorder_guarded((GuardedWork) step, d);
 }
 
-/* Locks a stored key's row; false if it doesn't wait any more. */
-bool
-payorder_lock_key(Decision *d)
+static Callback *
+lock_key_row(Decision *d)
 {
 	Waiting		key = {0};
 	Callback   *callback;
@@ -52,6 +51,15 @@ payorder_lock_key(Decision *d)
 	d->at_key = true;
 	callback = payorder_callback_lock(&key);
 	d->at_key = false;
+	return callback;
+}
+
+/* Locks a stored key's row; false if it doesn't wait any more. */
+bool
+payorder_lock_key(Decision *d)
+{
+	Callback   *callback = lock_key_row(d);
+
 	d->gone = callback == NULL || callback->verdict == NULL ||
 		(strcmp(callback->verdict, "parked") != 0 &&
 		 strcmp(callback->verdict, "deferred") != 0);
@@ -492,12 +500,27 @@ can_restate(const Message *m)
 		(payment->pots.review == payment->amount && payment->order_no == NULL);
 }
 
+static bool
+is_invalid(const Callback *callback)
+{
+	return callback->verdict != NULL &&
+		strcmp(callback->verdict, "mismatch") == 0 &&
+		callback->detail != NULL && strcmp(callback->detail, "invalid") == 0;
+}
+
 /* Line 5b: the key was taken by a message that was not well-formed. */
 static void
 replace_invalid(Decision *d)
 {
-	Callback   *earlier = payorder_callback_find(&d->message);
+	Callback   *earlier;
 
+	payorder_resolve(d);
+	if (d->order_no != NULL)
+		payorder_order_lock(d->order_no);
+	earlier = lock_key_row(d);
+	d->gone = earlier == NULL || !is_invalid(earlier);
+	if (d->gone)				/* somebody else's was faster */
+		return;
 	if (!can_restate(&d->message))
 	{
 		payorder_decide(d, "conflict", "fact");
@@ -533,13 +556,19 @@ seen_again(Decision *d, const Callback *stored)
 		return payorder_undecided();
 	waiting = strcmp(stored->verdict, "parked") == 0 ||
 		strcmp(stored->verdict, "deferred") == 0;
-	was_invalid = strcmp(stored->verdict, "mismatch") == 0 &&
-		stored->detail != NULL && strcmp(stored->detail, "invalid") == 0;
+	was_invalid = is_invalid(stored);
 	d->order_no = stored->order_no;
 	if (was_invalid && valid)
 	{
 		error = guarded(replace_invalid, d);
-		return error == NULL ? payorder_answer(d) : in_doubt_or_raise(error);
+		if (error != NULL)
+			return in_doubt_or_raise(error);
+		if (d->gone)
+			return NULL;
+		answer = payorder_answer(d);
+		if (strcmp(d->verdict, "conflict") == 0 && answer->first_verdict == NULL)
+			answer->first_verdict = stored->verdict;
+		return answer;
 	}
 	if (!payorder_same_facts(&d->message, stored) || (!valid && waiting))
 	{
