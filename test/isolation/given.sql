@@ -5,12 +5,18 @@
  *	given.nothing()		forgets what the permutation before has left
  *	given.open_order()	an order that waits for its payment
  *	given.paid_order()	one that is paid by the transaction PAID-<order>
+ *	given.closed_order()	one that was cancelled before it was paid
+ *	given.two_payments()	one that two parts have paid, PART-1 of 60 and PART-2 of 40
  *	given.attempt()		an order with an open attempt
  *	given.machine()		a machine of two states
+ *	given.parts()		a machine that takes parts
+ *	given.copied()		the database is another one's copy
  *	given.refunded()	the answer of a worker whose refund went through
  *	given.until_they_meet()	waits until another session waits by polling
  *	given.serialized()	makes one message of all 40001s
- *	given.outcome		all that is to be known at the end, one row each
+ *	given.outcome		all that is to be known at the end, one row each; what
+ *				breaks an invariant is BROKEN, and must never be there
+ *	given.money		those of its rows that are about money
  *
  * Nothing in the outcome is random or depends on the clock: numbers that the
  * kernel makes are left out, and an instant is "soon" (due within a minute of
@@ -33,17 +39,22 @@ CREATE PROCEDURE given.nothing() LANGUAGE plpgsql
     SET session_replication_role = replica
 AS $$
 DECLARE
-    part regclass := format('payorder.events_%s',
-        lpad(((12 * extract(year FROM now() AT TIME ZONE 'UTC')
-               + extract(month FROM now() AT TIME ZONE 'UTC'))::integer & 63)::text, 2, '0'));
     sequence regclass;
+    used text;
 BEGIN
-    EXECUTE format('TRUNCATE %s, payorder.orders, payorder.attempts, payorder.payments,'
-        ' payorder.callbacks, payorder.callback_conflicts, payorder.callbacks_waiting,'
-        ' payorder.refunds, payorder.automatic_returns, payorder.installation,'
-        ' payorder.timers, payorder.tasks, payorder.task_ready, payorder.task_leases,'
-        ' payorder.task_dead, payorder.task_finished, payorder.task_keys', part);
-    DELETE FROM payorder.events;    -- of the month before, if it ended just now
+    SELECT string_agg(c.oid::regclass::text, ', ') INTO used
+    FROM pg_class AS c
+    WHERE c.relkind = 'r' AND c.relnamespace = 'payorder'::regnamespace
+      AND (c.relispartition    -- of events
+           OR c.relname IN ('orders', 'attempts', 'payments', 'callbacks', 'callback_conflicts',
+                            'callbacks_waiting', 'refunds', 'refund_limits', 'refund_hours',
+                            'first_decisions', 'automatic_returns', 'installation', 'timers',
+                            'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished',
+                            'task_keys'))
+      AND pg_relation_size(c.oid) > 0;
+    IF used IS NOT NULL THEN
+        EXECUTE 'TRUNCATE ' || used;
+    END IF;
     DELETE FROM payorder.machines WHERE id >= 100;
     DELETE FROM payorder.states WHERE machine_id >= 100;
     DELETE FROM payorder.transitions WHERE machine_id >= 100;
@@ -82,6 +93,13 @@ BEGIN
 END
 $$;
 
+CREATE PROCEDURE given.closed_order(order_no text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM payorder.create_order(order_no, 100, 'CNY');
+    PERFORM payorder.fire(order_no, 'cancel', 'buyer');
+END
+$$;
+
 /* The number of an order's only attempt at a gateway. */
 CREATE FUNCTION given.payment_no(order_no text, gateway text DEFAULT 'alpha') RETURNS text
     LANGUAGE sql STABLE
@@ -95,6 +113,43 @@ CREATE FUNCTION given.machine(paid_state text, patience text) RETURNS json LANGU
             'on', json_build_object('pay', json_build_object('target', paid_state)),
             'after', json_build_object(patience, json_build_object('alarm', 'unpaid'))),
         paid_state, json_build_object('type', 'final')));
+
+CREATE FUNCTION given.parts() RETURNS json LANGUAGE sql IMMUTABLE
+    RETURN json_build_object('initial', 'new', 'parameters', json_build_object('cooling_off', '5m'),
+        'states', json_build_object(
+        'new', json_build_object(
+            'on', json_build_object('pay', json_build_object('target', 'paid'),
+                                    'pay_part', json_build_object('target', 'new'),
+                                    'cancel', json_build_object('target', 'dropped')),
+            'after', json_build_object('1h', json_build_object('alarm', 'unpaid'))),
+        'paid', json_build_object(
+            'on', json_build_object('refund_all', json_build_object('target', 'refunding'),
+                                    'cooled', json_build_object('target', 'done', 'by', 'timer')),
+            'after', json_build_object('{cooling_off}', json_build_object('fire', 'cooled'))),
+        'refunding', json_build_object(
+            'entry', json_build_object('enqueue', 'refund_all'),
+            'on', json_build_object('refunded', json_build_object('target', 'returned')),
+            'after', json_build_object('1d', json_build_object('alarm', 'slow'))),
+        'done', json_build_object('type', 'final'),
+        'dropped', json_build_object('type', 'final',
+            'entry', json_build_object('enqueue', 'refund_all')),
+        'returned', json_build_object('type', 'final')));
+
+CREATE PROCEDURE given.two_payments(order_no text) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM payorder.define_machine('parts', given.parts());
+    PERFORM payorder.create_order(order_no, 100, 'CNY', machine => 'parts');
+    PERFORM payorder.ingest('alpha', 'PART-1', 'pay_part', order_no, 60, 'CNY');
+    COMMIT;    -- the newest is another instant's
+    PERFORM payorder.ingest('alpha', 'PART-2', 'pay_part', order_no, 40, 'CNY');
+END
+$$;
+
+/* What a restore into another database leaves. */
+CREATE PROCEDURE given.copied() LANGUAGE sql SET session_replication_role = replica
+BEGIN ATOMIC
+    UPDATE payorder.installation SET database_oid = 1;
+END;
 
 CREATE FUNCTION given.refunded(gateway_refund_id text, amount bigint) RETURNS json LANGUAGE sql IMMUTABLE
     RETURN json_build_object('messages', json_build_array(json_build_object(
@@ -155,10 +210,12 @@ CREATE VIEW given.outcome AS
 SELECT what, subject, content
 FROM (
     SELECT 1 AS part, o.order_no AS key, 0 AS number, 'order' AS what, o.order_no AS subject,
-           concat_ws(' ', o.state, 'paid ' || nullif(o.paid_amount, 0),
+           concat_ws(' ', o.state, 'of ' || nullif(o.amount, 100), 'paid ' || nullif(o.paid_amount, 0),
                      'refunding ' || nullif(o.refunding_amount, 0),
                      'refunded ' || nullif(o.refunded_amount, 0),
-                     'overdrawn ' || nullif(o.overdrawn_amount, 0)) AS content
+                     'disputed ' || nullif(o.disputed_amount, 0),
+                     'overdrawn ' || nullif(o.overdrawn_amount, 0),
+                     CASE WHEN o.frozen THEN 'frozen' END) AS content
     FROM payorder.orders AS o
     UNION ALL
     SELECT 2, e.order_no, e.seq, 'event', e.order_no || ' ' || e.seq,
@@ -192,7 +249,8 @@ FROM (
            concat_ws(' ', coalesce(p.order_no, '?') || ' ' || p.disposition || ' ' || p.amount || ':',
                      'kept ' || nullif(p.kept, 0), 'review ' || nullif(p.review, 0),
                      'owed ' || nullif(p.owed, 0), 'returning ' || nullif(p."returning", 0),
-                     'returned ' || nullif(p.returned, 0), 'undone ' || nullif(p.undone, 0),
+                     'returned ' || nullif(p.returned, 0),
+                     'disputed ' || nullif(p.disputed, 0), 'undone ' || nullif(p.undone, 0),
                      'overdrawn ' || nullif(p.overdrawn, 0))
     FROM payorder.payments AS p
     UNION ALL
@@ -208,6 +266,31 @@ FROM (
            format('%s %s', count(*), coalesce(t.state, t.kind)) || coalesce(' ' || min(t.error), '')
     FROM payorder.timers AS t GROUP BY t.order_no, t.state, t.kind
     UNION ALL
-    SELECT 11, i.invariant, 0, 'BROKEN', i.invariant, i.subject
-    FROM payorder.check_invariants() AS i) AS all_of_it
+    SELECT 11, d.subject, 0, 'proposal', d.subject, d.decision || ' by ' || d.actor
+    FROM payorder.first_decisions AS d
+    UNION ALL
+    SELECT 12, h.gateway || h.currency, 0, 'hour', h.gateway || ' ' || h.currency,
+           format('%s of %s', trim_scale(h.asked), trim_scale(h.received))
+    FROM payorder.refund_hours AS h
+    UNION ALL
+    SELECT 12, a.gateway, 0, 'hour', a.gateway, format('%s automatic returns', a.returns)
+    FROM payorder.automatic_returns AS a
+    UNION ALL
+    SELECT 13, i.invariant, 0, 'BROKEN', i.invariant, i.subject
+    FROM payorder.check_invariants() AS i
+    UNION ALL
+    -- what is asked of a payment is there, and what is held is owed
+    SELECT 13, p.gateway || p.txn_id, 0, 'BROKEN', 'overspent', p.gateway || ':' || p.txn_id
+    FROM payorder.payments AS p
+    CROSS JOIN LATERAL (
+        SELECT sum(r.amount) FILTER (WHERE r.state IN ('held', 'asked', 'in_doubt', 'stuck', 'succeeded')) AS asked,
+               sum(r.amount) FILTER (WHERE r.state = 'held') AS held
+        FROM payorder.refunds AS r WHERE r.gateway = p.gateway AND r.txn_id = p.txn_id) AS r
+    WHERE r.asked > p.amount + p.overdrawn OR r.held > p.owed) AS all_of_it
 ORDER BY part, key, number, what, content;
+
+CREATE VIEW given.money AS
+SELECT * FROM given.outcome
+WHERE what IN ('order', 'payment', 'refund', 'proposal', 'hour', 'evidence', 'waiting', 'BROKEN')
+   OR what IN ('attempt', 'pay', 'pay_part', 'pay_reversed') OR what LIKE 'refund\_%' OR what LIKE 'chargeback%'
+   OR what = 'task' AND content <> 'cancelled';

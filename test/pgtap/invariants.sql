@@ -7,9 +7,9 @@ SELECT no_plan();
 SELECT payorder.add_gateway('g', 'generic', 'm', settings => '{"return_delay": "1 hour"}');
 SELECT payorder.define_task_kind('mail');
 SELECT payorder.create_order(o, 100, 'CNY')
-FROM unnest('{open,paid,tried,refund,twice,wrong,drawn,gone,cancel}'::text[]) AS o;
+FROM unnest('{open,paid,tried,refund,twice,wrong,drawn,gone,cancel,undone,argued}'::text[]) AS o;
 SELECT payorder.begin_payment('tried', 'g');
-SELECT payorder.ingest('g', 't-' || o, 'pay', o, 100, 'CNY') FROM unnest('{paid,refund,twice,drawn}'::text[]) AS o;
+SELECT payorder.ingest('g', 't-' || o, 'pay', o, 100, 'CNY') FROM unnest('{paid,refund,twice,drawn,undone,argued}'::text[]) AS o;
 SELECT payorder.request_refund('REFUND0001', 'refund', 30);
 SELECT payorder.request_refund('REFUND0002', 'refund', 20);
 SELECT payorder.ingest('g', 'r2', 'refund', amount => 20, currency => 'CNY', payment_txn => 't-refund', refund_no => 'REFUND0002');
@@ -21,6 +21,11 @@ SELECT payorder.ingest('g', 'r-drawn2', 'refund', amount => 5, currency => 'CNY'
 SELECT payorder.ingest('g', 'early', 'pay', 'later', 100, 'CNY');
 SELECT payorder.ingest('g', 'bad', 'pay', 'open', -1, 'CNY');
 SELECT payorder.fire('cancel', 'cancel');
+SELECT payorder.ingest('g', 't-undone', 'pay_reversed');
+SELECT payorder.ingest('g', 'd-argued', 'chargeback', amount => 40, payment_txn => 't-argued');
+SELECT payorder.set_refund_limits(NULL, NULL, '{"share_per_hour": 0}');
+SELECT payorder.request_refund('REFUND0003', 'argued', 10);
+SELECT payorder.set_refund_limits(NULL, NULL, '{"share_per_hour": null}');
 SELECT payorder.enqueue('mail', 'open', dedup_key => 'k' || n) FROM generate_series(1, 4) AS n;
 SELECT payorder.fail(c.task, c.token, 'no', false) FROM payorder.claim('{mail}', 1) AS c;
 SELECT payorder.complete(c.task, c.token) FROM payorder.claim('{mail}', 1) AS c;
@@ -143,6 +148,8 @@ INSERT INTO cases VALUES
  'order_money_is_sum refund'),
 ('... disputed',
  $$UPDATE payorder.orders SET disputed_amount = 1 WHERE order_no = 'paid'$$, 'order_money_is_sum paid'),
+('... disputed less than it is',
+ $$UPDATE payorder.orders SET disputed_amount = 39 WHERE order_no = 'argued'$$, 'order_money_is_sum argued'),
 ('... overdrawn',
  $$UPDATE payorder.orders SET overdrawn_amount = overdrawn_amount + 1 WHERE order_no = 'drawn'$$,
  'order_money_is_sum drawn'),
@@ -161,6 +168,8 @@ INSERT INTO cases VALUES
 
 ('owed > 0 has a refund open or held, or a review task',
  $$UPDATE payorder.refunds SET state = 'cancelled' WHERE txn_id = 'x-twice'$$, 'owed_is_looked_after g:x-twice'),
+('... a held one',
+ $$UPDATE payorder.refunds SET state = 'cancelled' WHERE refund_no = 'REFUND0003'$$, 'owed_is_looked_after g:t-argued'),
 ('review > 0 has a review task',
  $$DELETE FROM payorder.task_keys WHERE dedup_key = 'review:mismatch:g:w-wrong'$$,
  'review_is_looked_after g:w-wrong'),
@@ -173,6 +182,8 @@ INSERT INTO cases VALUES
 
 ('a paid-side state has paid_amount >= amount',
  $$UPDATE payorder.orders SET amount = 101 WHERE order_no = 'paid'$$, 'paid_side_is_paid paid'),
+('... unless frozen',
+ $$UPDATE payorder.orders SET frozen = false WHERE order_no = 'undone'$$, 'paid_side_is_paid undone'),
 ('an unpaid-side state has 0',
  $$UPDATE payorder.orders SET state = 'pending' WHERE order_no = 'paid'$$,
  'order_state_is_last_event paid, paid_side_is_paid paid'),
@@ -256,7 +267,7 @@ INSERT INTO cases VALUES
 ('events are of an order',
  $$DELETE FROM payorder.orders WHERE order_no = 'cancel'$$, 'reference events.order_no, reference timers.order_no'),
 ('what waits is a callback',
- $$UPDATE payorder.callbacks_waiting SET event = 'pay_part' WHERE txn_id = 'early'$$,
+ $$UPDATE payorder.callbacks_waiting SET event = 'authorised' WHERE txn_id = 'early'$$,
  'callback_has_verdict g:early:pay, reference callbacks_waiting.event, review_is_looked_after g:early'),
 ('a dedup key is of an open task',
  $$UPDATE payorder.task_keys SET task_id = $$ || pg_temp.task('mail', 'task_finished') || $$ WHERE dedup_key = 'user:k4'$$,

@@ -23,6 +23,7 @@ INSERT INTO roles VALUES ('app'), ('gateway'), ('ingest'), ('worker'), ('support
 CREATE TEMP TABLE rights (routine text, allowed text, call text);
 INSERT INTO rights VALUES
     ('add_gateway', 'admin', $$payorder.add_gateway('G!', 'generic', 'm')$$),
+    ('adopt_cluster', 'admin', $$payorder.adopt_cluster(NULL, 'why')$$),
     ('allowed_events', 'app support', $$payorder.allowed_events('no such')$$),
     ('alter_gateway', 'admin', $$payorder.alter_gateway('nowhere', '{}')$$),
     ('begin_payment', 'app', $$payorder.begin_payment('no such', 'g')$$),
@@ -38,21 +39,33 @@ INSERT INTO rights VALUES
     ('enqueue', 'app', $$payorder.enqueue('no_such_kind')$$),
     ('fail', 'worker', $$payorder.fail(-1, 1, 'error')$$),
     ('fire', 'app', $$payorder.fire('no such', 'cancel')$$),
+    ('format_amount', 'admin app ingest support worker', $$payorder.format_amount(1, 'CNY')$$),
     ('heartbeat', 'worker', $$payorder.heartbeat(-1, 1)$$),
     ('ingest', 'ingest', $$payorder.ingest('nowhere', 't', 'pay')$$),
+    ('is_copy', 'admin monitor support', $$payorder.is_copy()$$),
     ('machine_diagram', 'admin app support', $$payorder.machine_diagram('order')$$),
     ('next_due', 'monitor worker', $$payorder.next_due()$$),
+    ('note_installation', '', $$payorder.note_installation()$$),
     ('order_columns_changed', '', NULL),
+    ('order_money', 'admin support', $$payorder.order_money('no such')$$),
     ('order_state_changed', '', NULL),
+    ('parse_amount', 'admin app ingest support worker', $$payorder.parse_amount('1e2', 'CNY')$$),
     ('pause_gateway', 'admin', $$payorder.pause_gateway('nowhere', 'me', 'why')$$),
     ('refuse_change', '', NULL),
     ('refuse_row_change', '', NULL),
-    ('request_refund', 'app', $$payorder.request_refund('REFUND0001', 'no such')$$),
+    ('reprice_order', 'admin app support', $$payorder.reprice_order('no such', 1, 'me', 'why')$$),
+    ('requery', 'admin', $$payorder.requery(NULL)$$),
+    ('request_refund', 'admin app support', $$payorder.request_refund('REFUND0001', 'no such')$$),
+    ('request_refunds', 'admin app support', $$payorder.request_refunds('REFUND', 'no such')$$),
     ('resume_gateway', 'admin', $$payorder.resume_gateway('nowhere', 'me', 'why')$$),
+    ('retry_callback', 'admin support', $$payorder.retry_callback('nowhere', 't', 'pay', 'me', 'why')$$),
     ('retry_dead', 'admin support', $$payorder.retry_dead(-1, 'me', 'why')$$),
     ('retry_order', 'admin support', $$payorder.retry_order('no such', 'me', 'why')$$),
     ('run_sweeps', 'worker', NULL),
     ('schedule', 'admin', $$payorder.schedule()$$),
+    ('set_refund_limits', 'admin', $$payorder.set_refund_limits('nowhere', NULL, '{}')$$),
+    ('settle_callback', 'admin support', $$payorder.settle_callback('nowhere', 't', 'pay', 'keep', 'me', 'why')$$),
+    ('settle_refund', 'admin support', $$payorder.settle_refund('REFUND0001', 'keep', 'me', 'why')$$),
     ('sides_of_machines', 'admin monitor', $$payorder.sides_of_machines()$$),
     ('start_worker', 'admin', NULL),
     ('stop_worker', 'admin', $$payorder.stop_worker()$$),
@@ -109,7 +122,7 @@ INSERT INTO readable VALUES
     ('attempts', 'support'), ('attention', 'admin monitor support'), ('currencies', 'admin'),
     ('events', 'support'), ('gateways', 'admin'), ('machines', 'admin support'),
     ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
-    ('payments', 'support'), ('refunds', 'support'), ('state_timers', 'admin support'),
+    ('payments', 'support'), ('refund_limits', 'admin support'), ('refunds', 'support'), ('state_timers', 'admin support'),
     ('states', 'admin support'), ('task_kinds', 'admin'), ('transitions', 'admin support');
 
 SELECT bag_eq($$
@@ -149,6 +162,11 @@ FROM roles AS r,
             ($$UPDATE payorder.payments SET kept = 0$$),
             ($$SELECT nextval('payorder.event_ids')$$),
             ($$SELECT FROM payorder.installation$$),
+            ($$UPDATE payorder.installation SET system_identifier = 1$$),
+            ($$UPDATE payorder.refund_limits SET second_person_above = NULL$$),
+            ($$DELETE FROM payorder.first_decisions$$),
+            ($$SELECT FROM payorder.first_decisions$$),
+            ($$UPDATE payorder.refund_hours SET asked = 0$$),
             ($$SELECT FROM payorder.callbacks$$),
             ($$SELECT FROM payorder.tasks$$),
             ($$CREATE TABLE payorder.mine ()$$)) AS u (statement);
@@ -179,6 +197,27 @@ FROM unnest('{pay,reopen,close_confirmed,refunded}'::text[]) AS e;
 SELECT is(pg_temp.outcome('app', format($$SELECT payorder.fire('P1', %L)$$, e)),
           'clean error', 'neither can app take ' || e)
 FROM unnest('{pay,reopen,close_confirmed,refunded}'::text[]) AS e;
+-- a person's second decision is another person's, by whichever role it comes
+SELECT payorder.set_refund_limits(NULL, NULL, '{"second_person_above": 0}');
+SELECT payorder.ingest('g', 't3', 'pay', 'P1', 120, 'CNY');
+SET LOCAL ROLE payorder_support;
+SELECT set_config('payorder_test.a', (payorder.settle_callback('g', 't3', 'pay', 'keep', 'anna', 'why')).detail, true);
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), 'second_person', 'support decides first');
+SELECT is(pg_temp.outcome('admin', $$SELECT payorder.settle_callback('g', 't3', 'pay', 'keep', 'anna', 'why')$$),
+          'clean error', 'the same person again, as admin, is refused');
+SET LOCAL ROLE payorder_admin;
+SELECT set_config('payorder_test.a', (payorder.settle_callback('g', 't3', 'pay', 'keep', 'bert', 'why')).detail, true);
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), 'settled', 'another one agrees');
+SELECT bag_eq($$SELECT event, actor FROM payorder.events WHERE order_no = 'P1' AND event ~ '^settle'$$,
+              $$VALUES ('settle_proposed', 'anna'), ('settle_callback', 'bert')$$, 'and both are in the log');
+-- who sees what waits has all that a decision needs
+SET LOCAL ROLE payorder_support;
+SELECT set_config('payorder_test.a', count(*)::text, true) FROM payorder.attention;
+SELECT set_config('payorder_test.a', count(*)::text, true) FROM payorder.order_money('P1');
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), '2', 'support sees how an order''s money moved');
 -- a kernel's kind of task is for the kernel
 SELECT is(pg_temp.outcome('app', format($$SELECT payorder.enqueue(%L, 'P1')$$, k.kind)),
           'PO or 22', 'app can''t enqueue ' || k.kind)

@@ -173,6 +173,27 @@ SELECT payorder.sides_of_machines() \g /dev/null
 SELECT payment_status FROM payorder.order_overview WHERE order_no OPERATOR(pg_catalog.=) 'O3'::pg_catalog.text \gset
 SELECT pg_catalog.count(*) AS attention FROM payorder.attention \gset
 SELECT pg_catalog.count(*) AS balance FROM payorder.money_balance \gset
+SELECT payorder.parse_amount('19.90', 'CNY', 'g') AS parsed, payorder.format_amount(1990, 'CNY') AS formatted \gset
+SELECT payorder.set_refund_limits('g', NULL, '{"share_per_hour": 0, "second_person_above": 0, "max_age": "1 day", "max_count": 9,
+    "smallest_amount": 1}') \g /dev/null
+SELECT payorder.create_order('O5', 100, 'CNY'), payorder.create_order('O6', 100, 'CNY') \g /dev/null
+SELECT payorder.ingest('g', 't5', 'pay', 'O5', 100, 'CNY'), payorder.ingest('g', 't6', 'pay', 'O6', 120, 'CNY') \g /dev/null
+SELECT state AS held FROM payorder.request_refund('REFUND0005', 'O5', 10) \gset
+SELECT payorder.settle_refund('REFUND0005', 'release', 'me', 'why') \g /dev/null
+SELECT state AS released FROM payorder.settle_refund('REFUND0005', 'release', 'you', 'why') \gset
+SELECT detail AS proposed FROM payorder.settle_callback('g', 't6', 'pay', 'keep', 'me', 'why') \gset
+SELECT detail AS settled FROM payorder.settle_callback('g', 't6', 'pay', 'keep', 'you', 'why') \gset
+SELECT state AS parts FROM payorder.request_refunds('REFUND_6', 'O6', 5) \gset
+SELECT amount AS repriced FROM payorder.reprice_order('O6', 90, 'me', 'why') \gset
+SELECT verdict AS disputed FROM payorder.ingest('g', 'd6', 'chargeback', amount => 50, payment_txn => 't6') \gset
+SELECT verdict AS reversed FROM payorder.ingest('g', 't6', 'pay_reversed') \gset
+SELECT payorder.requery('2000-01-01Z') AS asked \gset
+SELECT pg_catalog.count(*) AS moves FROM payorder.order_money('O6') \gset
+SELECT payorder.note_installation() \g /dev/null
+SELECT payorder.adopt_cluster('me', 'why') \g /dev/null
+SELECT payorder.is_copy() AS copy \gset
+SELECT pg_catalog.count(*) AS attention FROM payorder.attention \gset
+SELECT pg_catalog.count(*) AS broken FROM payorder.check_invariants() \gset
 SELECT payorder.stop_worker() AS stopped \gset
 SELECT payorder.unschedule() AS unscheduled \gset
 
@@ -202,6 +223,21 @@ SELECT is(:'payment_status'::text, 'part_refunded', 'the view shows it');
 SELECT cmp_ok(:attention, '>', 0, 'a person sees what waits');
 SELECT cmp_ok(:balance, '>', 0, 'the balance is there');
 SELECT is((SELECT count(*) FROM payorder.refunds WHERE order_no = 'O3'), 2::bigint, 'the rest is refunded');
+SELECT is(:parsed, 1990, 'an amount is read');
+SELECT is(:'formatted'::text, '19.90', 'and written');
+SELECT is(:'held'::text, 'held', 'a refund beyond a limit is held');
+SELECT is(:'released'::text, 'asked', 'until two persons release it');
+SELECT is(:'proposed'::text, 'second_person', 'one person proposes');
+SELECT is(:'settled'::text, 'settled', 'another one agrees');
+SELECT is(:'parts'::text, 'held', 'refunds of several payments are asked for');
+SELECT is(:repriced, 90, 'an order is repriced');
+SELECT is(:'disputed'::text, 'applied', 'a chargeback is applied');
+SELECT is(:'reversed'::text, 'applied', 'a reversal too');
+SELECT cmp_ok(:asked, '>', 0, 'the gateways are asked again');
+SELECT cmp_ok(:moves, '>', 3, 'the moves of an order''s money are seen');
+SELECT is(:'copy'::text, 'f', 'this is no copy');
+SELECT matches(public.control($$SELECT payorder.retry_callback('g', 't1', 'pay', 'me', 'why')$$), '^(?!planted)',
+               'retry_callback refuses by itself');
 
 -- ---- triggers on orders, under the path of whoever updates
 SET search_path = :hostile;

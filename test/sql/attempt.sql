@@ -323,6 +323,95 @@ SELECT gateway, disposition, kept, owed FROM payorder.payments ORDER BY 1;
 SELECT pg_temp.wrong();
 ROLLBACK;
 
+-- when an attempt was asked about, answered, notified and when that took effect:
+-- each by what happened, and the last time of it counts
+BEGIN;
+SELECT pg_temp.empty();
+SELECT payorder.alter_gateway('till', '{"failed_is_final": false}');
+SELECT pg_temp.new_order('o1');
+SELECT state FROM payorder.begin_payment('o1', 'till');
+SELECT pg_temp.attempts('o1');
+-- what the gateway says and does not end it: notified, not applied
+SAVEPOINT s;
+SELECT verdict, detail FROM payorder.ingest('till', 'a1', 'authorised', pg_temp.payment_no('o1'));
+SELECT pg_temp.attempts('o1');
+ROLLBACK TO s;
+SELECT verdict, detail FROM payorder.ingest('till', 'f1', 'pay_failed', pg_temp.payment_no('o1'));
+SELECT pg_temp.attempts('o1');
+-- asked, and answered; the callback says it again
+SELECT pg_temp.swept(pg_temp.due('o1'));
+SELECT pg_temp.attempts('o1');
+SELECT pg_temp.answer('query_payment', pg_temp.says('pay', 't1', 100));
+SELECT pg_temp.attempts('o1');
+SELECT created_at <= notified_at, notified_at <= asked_at, answered_at >= notified_at, applied_at = answered_at, applied_at <= clock_timestamp() FROM payorder.attempts;
+SELECT pg_temp.pay('t1', pg_temp.payment_no('o1'));
+SELECT pg_temp.attempts('o1');
+SELECT pg_temp.wrong();
+ROLLBACK;
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.new_order('o1'), pg_temp.new_order('o2'), pg_temp.new_order('o3');
+SELECT state FROM unnest('{o1,o2,o3}'::text[]) AS o, LATERAL payorder.begin_payment(o, 'till');
+-- paid by a callback, closed by an answer, failed by a callback
+SELECT pg_temp.pay('t1', pg_temp.payment_no('o1'));
+SELECT state FROM payorder.fire('o2', 'close');
+SELECT pg_temp.answer('close_payment', pg_temp.says('pay_closed', 'c2'));
+SELECT verdict FROM payorder.ingest('till', 'f3', 'pay_failed', pg_temp.payment_no('o3'));
+SELECT pg_temp.attempts('o1'), pg_temp.attempts('o2'), pg_temp.attempts('o3');
+-- a mismatch is an answer about it too, and takes no effect on the order
+SELECT pg_temp.new_order('o4');
+SELECT state FROM payorder.begin_payment('o4', 'till');
+SELECT pg_temp.pay('t4', pg_temp.payment_no('o4'), 99);
+SELECT pg_temp.attempts('o4'), pg_temp.state('o4');
+-- while the gateway is paused it was notified, and nothing has taken effect yet
+SELECT pg_temp.new_order('o5');
+SELECT state FROM payorder.begin_payment('o5', 'till');
+SELECT payorder.pause_gateway('till', 'ops', 'x');
+SELECT pg_temp.pay('t5', pg_temp.payment_no('o5'));
+SELECT state, applied_at IS NULL FROM payorder.attempts WHERE order_no = 'o5';
+SELECT payorder.resume_gateway('till', 'ops', 'x');
+SELECT pg_temp.swept(now() + interval '5 seconds');
+SELECT pg_temp.attempts('o5');
+SELECT pg_temp.wrong();
+ROLLBACK;
+
+-- parallel attempts of an order at one gateway, where it allows them: each its
+-- own number; one pays, the others are closed
+BEGIN;
+SELECT pg_temp.empty();
+SELECT payorder.alter_gateway('till', '{"parallel_attempts": true}');
+SELECT pg_temp.new_order('o1');
+SELECT state FROM generate_series(1, 3) AS n, LATERAL payorder.begin_payment('o1', 'till', parallel => n > 0);
+SELECT count(DISTINCT payment_no), count(*) FILTER (WHERE state = 'open') FROM payorder.attempts;
+SELECT pg_temp.wrong();
+SELECT verdict, detail FROM payorder.ingest('till', 'f1', 'pay_failed', pg_temp.payment_no('o1'));
+SELECT pg_temp.pay('t2', pg_temp.payment_no('o1', 2));
+SELECT pg_temp.attempts('o1');
+SELECT kind, payload ->> 'payment_no' = pg_temp.payment_no('o1', 3) AS the_third FROM payorder.tasks;
+SELECT pg_temp.pay('t3', pg_temp.payment_no('o1', 3));
+SELECT pg_temp.attempts('o1');
+SELECT pg_temp.wrong();
+ROLLBACK;
+-- in parts: attempts for parts beside each other; a part closes those that ask
+-- for more than is left
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.define_parts();
+SELECT payorder.add_gateway('other', 'generic', 'shop-2');
+SELECT pg_temp.new_order('o1', 100, 'parts');
+SELECT a, pg_temp.state_of(format('SELECT payorder.begin_payment(''o1'', ''till'', %s)', a)) FROM unnest('{0,-1,1,40,100,101}'::bigint[]) AS a;
+SELECT state, amount FROM payorder.begin_payment('o1', 'till', 40);
+SELECT state, amount FROM payorder.begin_payment('o1', 'other', 61, parallel => true);
+SELECT pg_temp.pay('p1', pg_temp.payment_no('o1'), 41, 'pay_part');
+SELECT pg_temp.state('o1'), (SELECT review FROM payorder.payments);
+SELECT state, amount FROM payorder.begin_payment('o1', 'till', 40, parallel => true);
+SELECT pg_temp.pay('p2', pg_temp.payment_no('o1', 3), 40, 'pay_part');
+SELECT pg_temp.attempts('o1');
+SELECT kind, gateway FROM payorder.tasks WHERE kind <> 'review';
+SELECT state, paid_amount, amount FROM payorder.orders;
+SELECT pg_temp.wrong();
+ROLLBACK;
+
 BEGIN READ ONLY;
 SELECT pg_temp.error_of($$SELECT payorder.begin_payment('o1', 'till')$$);
 ROLLBACK;

@@ -280,20 +280,37 @@ SELECT pg_temp.try_changes(ARRAY[
     ('{states,paid,on,close_confirmed}', '{"target": "done"}'),
     ('{states,paid,on,pay_part}', '{"target": "paid"}'),
     ('{states,new,on,pay_part}', '{"target": "dropped"}'),
+    ('{states,new,on,pay_part}', '{"target": "new"}'),
     ('{states,new,on,pay}', NULL),
     ('{states,closing,on,pay}', '{"target": "new"}'),
     ('{states,paid,on,pay}', '{"target": "done"}'),
     ('{states,new,on,skip}', '{"target": "paid"}')
     ]::pg_temp.change[]);
 
--- taken: a guard on reopen, payment in parts, a final state that refunds
+-- taken: a guard on reopen, a final state that refunds
 SELECT pg_temp.try_changes(ARRAY[
     ('{states,dropped,on,reopen,guard}', '"stock_available"'),
-    ('{states,new,on,pay_part}', '{"target": "new"}'),
     ('{states,done,entry}', '{"enqueue": "refund_all", "alarm": ["a", "b"]}'),
     ('{states,done,on}', '{"refunded": {"target": "dropped"}}'),
     ('{states,paid,after,2d}', '{"fire": "ship", "guard": "money_quiet", "retry": "{patience}"}')
     ]::pg_temp.change[]);
+
+-- payment in parts: every final state in which an order can end with a part
+-- paid refunds it on entry, one that is reached by "pay" or without a part
+-- need not
+SELECT entry, pg_temp.verdict(jsonb_set(jsonb_set(pg_temp.shop(), '{states,new,on,pay_part}', '{"target": "new"}'),
+                                        '{states,dropped,entry}', entry)::text)
+    FROM (VALUES (1, jsonb '{}'), (2, '{"alarm": "lost"}'), (3, '{"enqueue": "query_payment"}'),
+                 (4, '{"enqueue": "refund_all"}'), (5, '{"enqueue": ["query_payment", "refund_all"]}'))
+        AS e (number, entry)
+    ORDER BY number;
+SELECT entry, pg_temp.verdict(jsonb_set(jsonb_set(pg_temp.shop(), '{states,new,on,pay_part}', '{"target": "part"}'), '{states}',
+                                        jsonb_set(pg_temp.shop(), '{states,new,on,pay_part}', '{"target": "part"}') -> 'states'
+                                        || jsonb_build_object('part', part, 'gone', '{"type": "final"}'::jsonb || entry))::text)
+    FROM (VALUES (jsonb '{"on": {"pay": {"target": "paid"}, "pay_part": {"target": "part"}, "give_up": {"target": "gone"}},
+                          "after": {"1d": {"fire": "give_up"}}}')) AS p (part),
+         (VALUES (1, jsonb '{}'), (2, '{"entry": {"enqueue": "refund_all"}}')) AS e (number, entry)
+    ORDER BY number;
 
 -- a kind of the user's can be enqueued once it is defined
 BEGIN;

@@ -1,7 +1,8 @@
 --
 -- Room refund: what the shop asks for, what the kernel returns by itself, and
 -- what the answers of workers and gateways do to both.
--- Scenarios 12, 43 (in turn), 44 to 46, 68 (second half), 71, 72, 76, 87, 88.
+-- Scenarios 12, 43 (in turn), 44 to 46, 68 (second half), 71 to 73, 76, 80, 87,
+-- 88.
 --
 \getenv inputdir PG_ABS_SRCDIR
 \set tools :inputdir '/sql/include/tools.psql'
@@ -221,20 +222,152 @@ SELECT pg_temp.refunds();
 SELECT pg_temp.ask('refund_1', 100);
 SELECT pg_temp.ask('refund_2', 1);
 SELECT pg_temp.open_tasks();
--- completed without a final message: the same
+-- completed without a final message: the gateway has it, and is asked about
+-- it from now on, in a minute at first
 SELECT pg_temp.take('refund');
-SELECT pg_temp.finish();
+SELECT pg_temp.finish('{"messages": []}');
 SELECT pg_temp.refunds();
-SELECT pg_temp.open_tasks();
--- a message that is not final neither
+SELECT * FROM pg_temp.tasks('a');
+SELECT run_at BETWEEN now() + interval '1 minute' AND clock_timestamp() + interval '1 minute' FROM payorder.task_ready;
 SELECT pg_temp.take('refund');
-SELECT pg_temp.finish('{"messages": [], "unknown": true}');
+SELECT pg_temp.take('query_refund');
+SELECT payload ->> 'refund_no', payload ->> 'txn_id', payload -> 'amount' FROM claimed;
+-- the gateway does not know the number: sent again, by the same one
+SELECT pg_temp.finish('{"unknown": true}');
+SELECT pg_temp.open_tasks();
 SELECT pg_temp.money();
+SELECT pg_temp.wrong();
 SELECT pg_temp.take('refund');
 SELECT pg_temp.finish_with('refund', 'r1');
 SELECT pg_temp.money();
 SELECT pg_temp.open_tasks();
 SELECT pg_temp.wrong();
+ROLLBACK;
+
+\echo asked about until the gateway answers: 1 minute, 10 minutes, 1 hour, 6 hours, daily to a week; then a person (45)
+BEGIN;
+SELECT pg_temp.empty() \g /dev/null
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 100);
+SELECT pg_temp.take('refund');
+SELECT pg_temp.finish('{}');
+-- each question's pause after the one before, and what it leads to
+CREATE FUNCTION pg_temp.ask_about(how text, OUT pause interval, OUT ended text, OUT refund text)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    since timestamptz;
+BEGIN
+    PERFORM pg_temp.take('query_refund');
+    since := clock_timestamp();
+    ended := CASE how WHEN 'fail' THEN pg_temp.give_up() ELSE pg_temp.finish() END;
+    SELECT date_trunc('minute', run_at - since + interval '30 s') INTO pause FROM payorder.task_ready WHERE kind = 'query_refund';
+    SELECT state INTO refund FROM payorder.refunds WHERE refund_no = 'refund_1';
+END $$;
+-- a question that was not answered, and one that could not be asked: the same
+SELECT n, a.* FROM generate_series(1, 10) AS n, LATERAL pg_temp.ask_about(CASE WHEN n % 2 = 0 THEN 'fail' ELSE 'complete' END) AS a;
+SELECT pg_temp.attention();
+SELECT pg_temp.wrong();
+SELECT * FROM pg_temp.ask_about('complete');
+SELECT * FROM pg_temp.tasks('a');
+SELECT pg_temp.attention();
+SELECT pg_temp.money();
+SELECT pg_temp.ask('refund_2', 1);
+SELECT pg_temp.wrong();
+-- a person has it asked again: the review of its doubt is over
+SELECT payorder.retry_dead(task, 'tester', 'again') FROM claimed;
+SELECT pg_temp.attention();
+SELECT pg_temp.wrong();
+SELECT pg_temp.take('query_refund');
+SELECT pg_temp.finish_with('refund', 'r1');
+SELECT pg_temp.money();
+SELECT pg_temp.wrong();
+ROLLBACK;
+
+\echo the number is unknown again and again: one task at a time, always the same number (45)
+BEGIN;
+SELECT pg_temp.empty() \g /dev/null
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 100);
+SELECT n, pg_temp.take('refund'), pg_temp.finish(), pg_temp.take('query_refund'), pg_temp.finish('{"unknown": true}')
+    FROM generate_series(1, 3) AS n;
+SELECT pg_temp.open_tasks();
+SELECT DISTINCT idempotency_key, payload ->> 'refund_no' FROM payorder.tasks WHERE kind = 'refund';
+SELECT pg_temp.refunds();
+-- while it is being sent, a question's "unknown" says nothing new
+SELECT pg_temp.take('refund');
+SELECT pg_temp.hear('refund_stuck', 'r1', 'refund_1');
+SELECT pg_temp.hear('refund', 'r1', 'refund_1', 100);
+SELECT pg_temp.finish();
+SELECT pg_temp.money();
+SELECT pg_temp.open_tasks();
+SELECT pg_temp.wrong();
+ROLLBACK;
+
+\echo the gateway may have forgotten the number: not sent again before it was asked about (73)
+BEGIN;
+SELECT pg_temp.empty() \g /dev/null
+SELECT payorder.alter_gateway('till', '{"idempotency_window": "24 hours"}');
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 60);
+SELECT pg_temp.ask('refund_2', 40);
+SELECT pg_temp.take('refund');
+SELECT pg_temp.give_up();
+SELECT pg_temp.refunds();
+-- the window counts from the first try: within it the number is sent again
+SELECT pg_temp.tamper($$UPDATE payorder.task_ready SET first_tried_at = now() - interval '23 hours 59 minutes' WHERE first_tried_at IS NOT NULL$$);
+SELECT pg_temp.swept(now() + interval '10 seconds');
+SELECT pg_temp.outcome($$SELECT pg_temp.hurry()$$, $$SELECT string_agg(idempotency_key, ' ' ORDER BY idempotency_key) FROM payorder.claim('{refund}', 10)$$);
+-- past it not, nor is what was never tried kept back
+SELECT pg_temp.tamper($$UPDATE payorder.task_ready SET first_tried_at = now() - interval '24 hours 1 minute' WHERE first_tried_at IS NOT NULL$$);
+SELECT pg_temp.outcome($$SELECT pg_temp.hurry()$$, $$SELECT string_agg(idempotency_key, ' ' ORDER BY idempotency_key) FROM payorder.claim('{refund}', 10)$$);
+SELECT pg_temp.swept(now() + interval '10 seconds');
+SELECT * FROM pg_temp.tasks('a');
+SELECT pg_temp.wrong();
+SELECT run_at <= now() + interval '10 seconds', payload ->> 'refund_no' FROM payorder.task_ready JOIN payorder.tasks ON id = task_id WHERE task_ready.kind = 'query_refund';
+SELECT pg_temp.swept(now() + interval '20 seconds');
+-- known: it is over, nothing is sent
+SAVEPOINT s;
+SELECT pg_temp.take('query_refund');
+SELECT pg_temp.finish_with('refund', 'r1');
+SELECT pg_temp.money();
+ROLLBACK TO s;
+-- not known: the same number again, which may be sent now
+SELECT pg_temp.take('query_refund');
+SELECT pg_temp.finish('{"unknown": true}');
+SELECT pg_temp.swept(now() + interval '30 seconds');
+SELECT string_agg(idempotency_key, ' ' ORDER BY idempotency_key) FROM payorder.claim('{refund}', 10);
+SELECT pg_temp.wrong();
+ROLLBACK;
+-- neither after its worker has gone, nor after a person has brought it back
+BEGIN;
+SELECT pg_temp.empty() \g /dev/null
+SELECT payorder.alter_gateway('till', '{"idempotency_window": "24 hours"}');
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 60), pg_temp.take('refund');
+SAVEPOINT s;
+SELECT pg_temp.tamper($$UPDATE payorder.task_leases SET first_tried_at = now() - interval '25 hours'$$);
+SELECT count(pg_temp.swept(now() + n * interval '10 minutes')) FROM generate_series(1, 2) AS n;
+SELECT pg_temp.open_tasks();
+SELECT pg_temp.wrong();
+ROLLBACK TO s;
+SELECT pg_temp.give_up(false);
+SELECT pg_temp.tamper($$UPDATE payorder.task_dead SET first_tried_at = now() - interval '25 hours'$$);
+SELECT payorder.retry_dead(task, 'tester', 'again') FROM claimed;
+SELECT pg_temp.take('refund');
+SELECT pg_temp.swept(now() + interval '10 seconds');
+SELECT pg_temp.open_tasks();
+SELECT pg_temp.wrong();
+ROLLBACK;
+BEGIN;
+-- a gateway that never forgets
+SELECT pg_temp.empty() \g /dev/null
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 60);
+SELECT pg_temp.take('refund');
+SELECT pg_temp.give_up();
+SELECT pg_temp.tamper($$UPDATE payorder.task_ready SET first_tried_at = now() - interval '300 days'$$);
+SELECT pg_temp.swept(now() + interval '10 seconds');
+SELECT pg_temp.take('refund');
 ROLLBACK;
 
 \echo a dead task frees nothing and waits for a person (46)
@@ -386,6 +519,22 @@ SELECT pg_temp.finish_with('refund', 'r2');
 SELECT pg_temp.money();
 SELECT pg_temp.refunds();
 SELECT pg_temp.reviews();
+SELECT pg_temp.wrong();
+ROLLBACK;
+
+\echo kept, succeeded after all, reversed: owed once more, and it can be kept once more (71, 87)
+BEGIN;
+SELECT pg_temp.empty() \g /dev/null
+SELECT pg_temp.new_order('a'), pg_temp.pay('t', 'a');
+SELECT pg_temp.ask('refund_1', 30), pg_temp.hear('refund_failed', 'f', 'refund_1');
+SELECT state FROM payorder.settle_refund('refund_1', 'keep', 'tester', 'the buyer agreed');
+SELECT pg_temp.state_of($$SELECT payorder.settle_refund('refund_1', 'keep', 'tester', 'once more')$$);
+SELECT pg_temp.hear('refund', 'r', 'refund_1', 30);
+SELECT pg_temp.money();
+SELECT pg_temp.hear('refund_failed', 'r', 'refund_1');
+SELECT pg_temp.money();
+SELECT cause, refund_no, decisions FROM payorder.attention ORDER BY cause;
+SELECT pg_temp.state_of($$SELECT payorder.settle_refund('refund_1', 'keep', 'tester', 'the buyer agreed')$$);
 SELECT pg_temp.wrong();
 ROLLBACK;
 

@@ -125,26 +125,42 @@ SELECT * FROM pg_temp.tasks();
 SELECT pg_temp.wrong();
 ROLLBACK;
 
--- a refund answered without a final word: in doubt, nothing freed, asked again
--- by the same number, never a new one (45, 37)
+-- a refund answered without a final word: in doubt, nothing freed; its task is
+-- done and the gateway is asked about it, by the same number, never a new one
+-- (45, 37)
 BEGIN;
 SELECT pg_temp.empty();
 SELECT pg_temp.new_order('o1');
 SELECT pg_temp.pay('t1', 'o1');
 SELECT state FROM payorder.request_refund('R0000001', 'o1');
 SELECT kind, idempotency_key, payload ->> 'refund_no', payload ->> 'amount', payload ->> 'currency', payload ->> 'txn_id' FROM payorder.tasks;
+SAVEPOINT asked;
 SELECT pg_temp.answer('refund', '{}');
 SELECT refund_no, state, first_tried_at IS NOT NULL FROM payorder.refunds;
 SELECT * FROM pg_temp.tasks();
 SELECT kept, owed, "returning", returned FROM payorder.payments;
-SELECT attempts, run_at > now() FROM payorder.task_ready;
+SELECT kind, run_at BETWEEN now() + interval '1 minute' AND clock_timestamp() + interval '1 minute' FROM payorder.task_ready;
 SELECT pg_temp.answer('refund', NULL);
 SELECT pg_temp.state_of($$SELECT payorder.request_refund('R0000009', 'o1')$$);
--- the worker dies: the same
-SELECT pg_temp.hurry();
+SELECT pg_temp.wrong();
+-- the question, answered so and so
+SELECT r, pg_temp.outcome(format('SELECT pg_temp.answer(''query_refund'', %L)', r),
+                          $$SELECT concat_ws(', ', (SELECT state FROM payorder.refunds), (SELECT string_agg(t, ', ') FROM pg_temp.tasks() AS t), (SELECT string_agg(w, ', ') FROM pg_temp.wrong() AS w))$$)
+    FROM unnest(ARRAY[NULL, '{}', '{"unknown": false}', '{"unknown": true}', '{"messages": []}', '{"messages": [{"event": "refund", "txn_id": "b1", "amount": 100}]}',
+                      '{"messages": [{"event": "refund_failed", "txn_id": "b1"}]}', '{"messages": [{"event": "refund_stuck", "txn_id": "b1"}]}',
+                      '{"messages": [{"event": "refund", "txn_id": "b1", "amount": 99}]}']) WITH ORDINALITY AS t (r, n) ORDER BY n;
+-- unknown to the gateway: the task again, with the same number
+SELECT pg_temp.answer('query_refund', '{"unknown": true}');
+SELECT * FROM pg_temp.tasks();
+SELECT idempotency_key, run_at <= clock_timestamp() FROM payorder.tasks JOIN payorder.task_ready ON task_id = id;
+ROLLBACK TO asked;
+-- the worker dies: sent again, by the same number
 SELECT idempotency_key, attempt FROM payorder.claim('{refund}');
 SELECT pg_temp.swept(now() + interval '1 hour') LIKE '%leases 1%';
 SELECT state FROM payorder.refunds;
+SELECT pg_temp.hurry();
+SELECT idempotency_key, attempt FROM payorder.claim('{refund}');
+SELECT pg_temp.swept(now() + interval '2 hours') LIKE '%leases 1%';
 SELECT pg_temp.answer('refund', pg_temp.says('refund', 'b1', 100));
 SELECT state FROM payorder.refunds;
 SELECT state, refunded_amount FROM payorder.orders;

@@ -58,6 +58,13 @@ is( $standby->safe_psql('postgres',
 		"SELECT string_agg(e, ' ') FROM payorder.allowed_events('S0') AS e"),
 	'allowed_events() is the same there');
 
+is( $standby->safe_psql('postgres',
+		"SELECT count(*) > 0, payorder.is_copy() FROM payorder.order_money('S3')"),
+	't|f',
+	'how money moved can be read there, and that it is no copy');
+is($standby->safe_psql('postgres', "SELECT payorder.parse_amount('19.90', 'CNY')"),
+	'1990', 'amounts can be read there');
+
 # ---- everything that writes is refused there, and in READ ONLY
 my %writers = (
 	create_order => "payorder.create_order('S9', 1, 'CNY')",
@@ -68,6 +75,14 @@ my %writers = (
 	ingest_duplicate => "payorder.ingest('g', 't3', 'pay', 'S3', 300, 'CNY')",
 	ingest_conflict => "payorder.ingest('g', 't3', 'pay', 'S3', 301, 'CNY')",
 	request_refund => "payorder.request_refund('REFUND001', 'S3', 1)",
+	request_refunds => "payorder.request_refunds('REFUND00', 'S3', 1)",
+	reprice_order => "payorder.reprice_order('S0', 90, 'me', 'why')",
+	settle_callback => "payorder.settle_callback('g', 't4', 'pay', 'return', 'me', 'why')",
+	settle_refund => "payorder.settle_refund('REFUND001', 'keep', 'me', 'why')",
+	set_refund_limits => "payorder.set_refund_limits('g', NULL, '{}')",
+	requery => "payorder.requery('2000-01-01')",
+	retry_callback => "payorder.retry_callback('g', 't4', 'pay', 'me', 'why')",
+	adopt_cluster => "payorder.adopt_cluster('me', 'why')",
 	enqueue => "payorder.enqueue('nothing')",
 	claim => 'payorder.claim()',
 	heartbeat => 'payorder.heartbeat(1, 1)',

@@ -56,6 +56,10 @@ SELECT payorder.ingest('g', 'early' || n, 'pay', 'E' || n, 100, 'CNY') FROM gene
 SELECT payorder.create_order('S' || n, 10, 'XTS', 'short') FROM generate_series(1, 5) AS n;
 SELECT payorder.pause_gateway('p', 'me', 'maintenance');
 SELECT payorder.ingest('p', 'q1', 'pay', 'B133', 233, 'CNY');
+-- limits, and a decision that waits for a second person
+SELECT payorder.set_refund_limits('g', NULL, '{"share_per_hour": 0.9, "second_person_above": 0}');
+SELECT payorder.ingest('g', 'w143', 'pay', 'B143', 300, 'CNY');
+SELECT payorder.settle_callback('g', 'w143', 'pay', 'keep', 'me', 'a gift');
 -- refunds: asked, succeeded, failed, made elsewhere, of everything
 SELECT payorder.request_refund('REFUND' || lpad(n::text, 4, '0'), 'B' || n, 3) FROM generate_series(50, 60, 2) AS n;
 SELECT payorder.ingest('g', 'rr1', 'refund', amount => 3, currency => 'CNY', payment_txn => 'b50', refund_no => 'REFUND0050');
@@ -177,7 +181,11 @@ SQL
 SELECT (SELECT count(*) FROM payorder.events), (SELECT count(*) FROM payorder.tasks)
 SQL
 
-	# ---- it is a database to work with
+	# ---- adopted, it is a database to work with (060_copy.pl: and not before)
+	$node->safe_psql($copy, "SELECT payorder.adopt_cluster('me', 'restored')");
+	is( $node->safe_psql($copy, <<'SQL'), 'applied|settled|paid', '... the second person can decide');
+SELECT verdict, detail, state FROM payorder.settle_callback('g', 'w143', 'pay', 'keep', 'you', 'a gift')
+SQL
 	is( $node->safe_psql($copy, <<'SQL'), 'paid', '... a parked payment meets its order');
 SELECT state FROM payorder.create_order('E1', 100, 'CNY')
 SQL

@@ -245,6 +245,29 @@ for my $relation (sort keys %columns)
 		'', "... with all its columns");
 }
 
+# ---- attention: each cause and each decision that the view knows
+my ($view) = slurp_file('sql/parts/60_report.sql') =~
+  /^CREATE VIEW payorder\.attention AS\n(.*?);$/ms;
+my %of_view = map { $_ => 1 } map { /(\w[\w ]*)/g }
+  $view =~ /'\{(.*?)\}'/g, map { /'(\w+)'/g } $view =~ /'cause' (?:=|IN) (.*)$/mg;
+cmp_ok(scalar keys %of_view, '>', 20, 'the view attention knows causes');
+for my $name (sort keys %of_view)
+{
+	my ($call, $decision) = split / /, $name;
+
+	ok($text{'doc/operations.md'} =~ /\b$call\b/
+		  && (!defined $decision || $text{'doc/operations.md'} =~ /\b$decision\b/),
+		"doc/operations.md says $name of attention");
+}
+
+# ---- the events that a gateway's message can be
+for my $event (slurp_file('src/callback_store.c') =~ /^\t\{EVENT_\w+, "(\w+)", \d+\}/mg)
+{
+	ok( $text{'doc/callback.md'} =~ /^\|.*`$event`.*\|$/m
+		  && $text{'doc/messages.md'} =~ /`$event`/,
+		"event $event is in doc/callback.md and doc/messages.md");
+}
+
 # ---- settings: a row "| `name` | default | context |"
 for (names('LOAD \'payorder\'; SELECT name, boot_val || coalesce(unit, \'\'),
 	context FROM pg_settings WHERE name LIKE \'payorder.%\' ORDER BY 1'))

@@ -1,0 +1,225 @@
+"""One of the property test's concurrent sessions: takes a story, makes its
+next call in a transaction of its own, and writes down what came.
+
+Most transactions are READ COMMITTED, some REPEATABLE READ or SERIALIZABLE;
+some take their time before they commit, some make several calls, some are
+rolled back on purpose and made again.  40001 and 40P01 roll the whole
+transaction back and it is tried again.
+"""
+
+import random
+import threading
+import time
+from collections import Counter
+
+import psycopg
+
+import property_stories as stories
+from property_calls import Create, Ingest
+
+AGAIN = ("40001", "40P01")
+REFUSALS = ("PO", "22", "55", "42501")
+LEVELS = {6: "repeatable read", 7: "serializable"}
+
+
+class Unexpected(Exception):
+    """An error that no call may give."""
+
+    def __init__(self, what, calls):
+        super().__init__(f"{what}: {', '.join(c.told() for c in calls)}")
+        self.subject = calls[0].subject
+
+
+class Play:
+    """A story on its way; told: its last call, if it was made."""
+
+    def __init__(self, story):
+        self.story, self.told = story, None
+
+
+class Gate:
+    """Lets many through, or one alone."""
+
+    def __init__(self):
+        self.condition = threading.Condition()
+        self.inside, self.alone = 0, False
+
+    def enter(self, alone):
+        with self.condition:
+            self.condition.wait_for(
+                lambda: not self.alone and not (alone and self.inside))
+            self.inside += 1
+            self.alone = alone
+
+    def leave(self):
+        with self.condition:
+            self.inside -= 1
+            self.alone = False
+            self.condition.notify_all()
+
+
+class Store:
+    """The stories of a round, and the calls that were made."""
+
+    def __init__(self, round_, rng):
+        self.round, self.rng = round_, rng
+        self.lock = threading.Lock()
+        self.ready = []             # plays
+        self.calls = []
+        self.failure = None
+        self.messages = 0
+        self.goal = 0
+        self.counts = Counter()
+        self.known = {subject.number: subject.known
+                      for subject in round_.subjects}
+        self.window = 40
+        self.gate = Gate()
+
+    def take(self):
+        """A story near the front: few orders at once, so that they meet."""
+        with self.lock:
+            if self.failure or self.messages >= self.goal or not self.ready:
+                return None
+            at = self.rng.randrange(min(self.window, len(self.ready)))
+            return self.ready.pop(at)
+
+    def give_back(self, play):
+        with self.lock:
+            self.ready.insert(self.rng.randrange(
+                min(self.window, len(self.ready) + 1)), play)
+
+    def note(self, calls):
+        with self.lock:
+            self.calls += calls
+            self.messages += sum(call.messages for call in calls)
+
+
+class Session:
+    def __init__(self, store, number, seed):
+        self.store = store
+        self.rng = random.Random(f"{seed}/session{number}")
+        self.connection = psycopg.connect(
+            autocommit=True, prepare_threshold=1,
+            application_name=f"property {number}")
+        level = LEVELS.get(number)
+        if level:
+            self.connection.execute(
+                f"SET default_transaction_isolation = '{level}'")
+
+    def close(self):
+        self.connection.close()
+
+    # ---- calls ----
+
+    def statement(self, call):
+        cursor = self.connection.execute(call.sql, call.params)
+        return cursor.fetchall()
+
+    def transaction(self, calls, linger):
+        """Several calls in one transaction; what each said."""
+        with self.connection.transaction():
+            rows = []
+            for call in calls:
+                rows.append(self.statement(call))
+                if linger:
+                    time.sleep(linger)
+            return rows
+
+    def roll_back(self, call):
+        """Made, and undone: this must leave nothing."""
+        with self.connection.transaction(force_rollback=True):
+            if self.rng.random() < 0.5:
+                with self.connection.transaction(force_rollback=True):
+                    self.statement(call)
+            self.statement(call)
+
+    def attempt(self, calls, linger):
+        """Tries until there is an answer; None: payorder refused it."""
+        for tries in range(1000):
+            try:
+                if len(calls) == 1 and not linger:
+                    return [self.statement(calls[0])]
+                return self.transaction(calls, linger)
+            except psycopg.Error as error:
+                state = error.sqlstate or ""
+                self.store.counts[state] += 1
+                if state in AGAIN or state == "23505" and \
+                        "race" in self.store.round.options.avoid:
+                    time.sleep(0.001 * min(tries, 20))
+                    continue
+                if state.startswith(REFUSALS):
+                    return None
+                raise Unexpected(f"{state} {error}", calls) from error
+        raise Unexpected("tried too often", calls)
+
+    def make(self, call):
+        """Makes a call; whether it was done."""
+        gate = self.store.gate
+        gate.enter(isinstance(call, Create) and
+                   "meeting" in self.store.round.options.avoid)
+        try:
+            return self.make_with_others(call)
+        finally:
+            gate.leave()
+
+    def make_with_others(self, call):
+        """Makes a call, perhaps with others; whether it was done."""
+        dice = self.rng.random()
+        calls, linger = [call], 0
+        if dice < 0.03:
+            try:
+                self.roll_back(call)
+                self.store.counts["rolled back"] += 1
+            except psycopg.Error:
+                pass
+        elif dice < 0.09:
+            linger = self.rng.random() * 0.004
+        elif dice < 0.14 and isinstance(call, Ingest):
+            more = self.rng.choice(self.store.round.subjects)
+            other = stories.again(more)
+            if other is not None:
+                calls.append(other)
+            linger = self.rng.random() * 0.002
+        began = time.monotonic()
+        rows = self.attempt(calls, linger)
+        if rows is None and len(calls) > 1:
+            calls = [call]
+            rows = self.attempt(calls, 0)
+        if rows is None:
+            return False
+        made = []
+        for one, result in zip(calls, rows):
+            made += one.take(result)
+        undecided = [one for one in made if isinstance(one, Ingest) and
+                     one.answer[:2] == ("deferred", "undecided")]
+        for one in undecided:       # nothing happened, nothing was kept
+            made.remove(one)
+            self.store.counts["undecided"] += 1
+        for one in made:
+            one.began, one.ended = began, time.monotonic()
+            if isinstance(one, Ingest) and one.subject in self.store.known:
+                self.store.known[one.subject].add(one.message.key)
+        self.store.note(made)
+        if call in undecided:
+            return self.make_with_others(call)
+        return True
+
+    # ---- stories ----
+
+    def run(self):
+        store = self.store
+        while (play := store.take()) is not None:
+            try:
+                self.step(play)
+            except StopIteration:
+                continue
+            except Exception as error:
+                with store.lock:
+                    store.failure = store.failure or error
+                return
+            store.give_back(play)
+
+    def step(self, play):
+        """A story's next call."""
+        call = play.story.send(play.told)
+        play.told = call if call is not None and self.make(call) else None

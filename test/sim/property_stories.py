@@ -1,0 +1,684 @@
+"""What happens to the orders of the property test.
+
+A story is a generator: it yields calls and is given each back when it was
+made, or None if payorder refused it.  Several stories of one order run at
+once, in any interleaving of the sessions; each draws from its own seed.  The
+stories only choose what is said; what must come of it is the model's business.
+
+Where the law leaves the outcome of a combination open, no story makes it
+(marked "open").
+"""
+
+import itertools
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from model import Message
+from model_things import ADDRESSED
+from property_calls import (Begin, Claim, Complete, Create, Fail, Fire, Ingest,
+                            RequestRefund, SettleCallback, SettleRefund)
+
+START = datetime(2024, 1, 1, tzinfo=timezone.utc)
+FUTURE = datetime(2035, 1, 1, tzinfo=timezone.utc)
+OLD_EVENTS = ("pay", "pay_failed", "pay_closed", "refund", "refund_failed",
+              "refund_stuck")
+
+
+class Round:
+    """What the stories of a round share."""
+
+    def __init__(self, seed, number, options):
+        self.seed, self.number, self.options = seed, number, options
+        self.rng = random.Random(f"{seed}/{number}")
+        self.count = itertools.count(1)
+        self.gateways = {kind: f"{kind}{number}" for kind in
+                         ("able", "fussy", "strict", "thrifty", "closed")}
+        self.paused = set()
+        self.subjects = []
+        self.payments_before = []       # messages of earlier phases
+        self.refund_nos = []            # of ours, as requested
+
+    def time(self):
+        """Each message has a time of its own, so that the order of draining
+        does not depend on how sessions interleave."""
+        return START + timedelta(milliseconds=next(self.count))
+
+    def later_time(self):
+        return FUTURE + timedelta(milliseconds=next(self.count))
+
+    def old(self):
+        return self.options.only_old
+
+    def allowed(self, event):
+        return event in OLD_EVENTS or not self.old()
+
+
+class Subject:
+    """An order, and what is known about it outside the database."""
+
+    def __init__(self, round_, i, kind):
+        self.round, self.i, self.kind = round_, i, kind
+        self.rng = random.Random(f"{round_.seed}/{round_.number}/{i}")
+        rng = self.rng
+        self.number = f"P{round_.number}x{i}"
+        self.amount = 0 if kind == "zero" else rng.choice(
+            (100, 250, rng.randint(20, 5000)))
+        self.currency = rng.choice(("CNY", "CNY", "USD"))
+        self.machine = {"parts": "parts", "brief": "brief"}.get(kind, "order")
+        self.pay_within = rng.choice((10, 144000))
+        self.cooling_off = rng.choice((1, 144000))
+        self.attempts = []          # (payment_no, gateway, amount)
+        self.sent = []              # messages, to be said again
+        self.known = set()          # keys that were answered
+        self.refunds = []           # (refund_no, gateway, txn, amount)
+        self.counts = itertools.count(1)
+
+    def name(self, what, gateway=None):
+        text = f"{self.round.number}x{self.i}{what}{next(self.counts)}"
+        if gateway == self.round.gateways["fussy"] and what == "p":
+            return "pi_" + text
+        return text
+
+    def gateway(self, *kinds):
+        return self.round.gateways[self.rng.choice(
+            kinds or ("able", "able", "fussy", "thrifty"))]
+
+    def message(self, event, gateway, txn_id, reference=None, amount=None,
+                currency=None, **more):
+        message = Message(gateway, txn_id, event, reference, amount, currency,
+                          more.pop("at", None) or self.round.time(), **more)
+        self.sent.append(message)
+        if event in ("pay", "pay_part"):
+            self.round.latest_payments.append((self, message))
+        return Ingest(self.number, message)
+
+    def pay(self, gateway, reference, amount, currency=None, event="pay",
+            **more):
+        return self.message(event, gateway, self.name("p", gateway), reference,
+                            amount, currency or self.currency, **more)
+
+    def payments(self):
+        return [message for message in self.sent
+                if message.event in ("pay", "pay_part")]
+
+    def some_payment(self):
+        """One that was or will be said, or None."""
+        said = self.payments()
+        if "early" in self.round.options.avoid:
+            said = [message for message in said if message.key in self.known]
+        return self.rng.choice(said) if said else None
+
+    def create(self):
+        return Create(self.number, self.amount, self.currency, self.machine,
+                      self.pay_within, self.cooling_off)
+
+
+# ---- stories ----
+
+def created(o, wait=0):
+    for _ in range(wait):
+        yield None
+    while not (yield o.create()):
+        yield None
+
+
+def attempt_paid(o, wait=0):
+    """The usual: an attempt that is paid, with its noise."""
+    rng = o.rng
+    for _ in range(wait + rng.randint(0, 3)):
+        yield None
+    gateway = o.gateway()
+    amount = None if rng.random() < 0.8 else rng.randint(1, o.amount + 5)
+    made = yield Begin(o.number, gateway, amount, rng.random() < 0.9)
+    if made is None:
+        return
+    number = made.answer[0]
+    o.attempts.append((number, gateway, amount or o.amount))
+    for _ in range(rng.randint(0, 3)):
+        yield None
+    pay = o.amount if amount is None or rng.random() < 0.2 else amount
+    if rng.random() < 0.1:
+        pay += rng.randint(-10, 10)
+    steps = [lambda: o.pay(gateway, number, max(pay, 1))]
+    if rng.random() < 0.4:
+        steps.append(lambda: ended(o, gateway, number))
+    if rng.random() < 0.3 and o.round.allowed("authorised"):
+        steps.append(lambda: o.message("authorised", gateway, o.name("a"),
+                                       number))
+    rng.shuffle(steps)
+    if rng.random() < 0.25:
+        steps = [step for step in steps[1:]] or steps
+    for step in steps:
+        yield step()
+        yield None
+
+
+def ended(o, gateway, number):
+    """pay_failed or pay_closed of an attempt."""
+    rng = o.rng
+    event = rng.choice(("pay_failed", "pay_closed"))
+    said = o.some_payment()
+    txn_id = number
+    if event == "pay_failed":
+        txn_id = o.name("ch")
+    elif said is not None and said.gateway == gateway and rng.random() < 0.1:
+        txn_id = said.txn_id
+    return o.message(event, gateway, txn_id, number)
+
+
+def attempts_end(o, wait=0):
+    """Attempts that fail or close, also after the order was cancelled."""
+    for _ in range(wait + 3):
+        yield None
+    for number, gateway, _ in list(o.attempts):
+        if o.rng.random() < 0.7:
+            yield o.message("pay_closed", gateway, number, number)
+        yield None
+    if o.rng.random() < 0.5:
+        yield o.message(o.rng.choice(("pay_closed", "pay_failed")),
+                        o.gateway("able", "fussy"), o.name("c"), o.number)
+
+
+def odd_payments(o, wait=0):
+    """Payments that name the order, or that are wrong in some way."""
+    rng = o.rng
+    for _ in range(rng.randint(1, 4)):
+        for _ in range(wait + rng.randint(0, 4)):
+            yield None
+        kinds = ["able", "able", "fussy", "thrifty", "closed"]
+        if "strict" not in o.round.options.avoid:
+            kinds.append("strict")
+        gateway = o.gateway(*kinds)
+        dice = rng.random()
+        if dice < 0.35:
+            yield o.pay(gateway, o.number, max(o.amount, 1))
+        elif dice < 0.5:
+            yield o.pay(gateway, o.number, rng.randint(1, o.amount + 100))
+        elif dice < 0.58:
+            yield o.pay(gateway, o.number, max(o.amount, 1),
+                        rng.choice(("EUR", "JPY")))
+        elif dice < 0.66:
+            yield o.pay(gateway, o.number, rng.choice((0, -5, None)))
+        elif dice < 0.7:
+            yield o.pay(gateway, o.number, max(o.amount, 1), "ZZZ")
+        elif dice < 0.74:
+            yield o.message("pay", o.round.gateways["fussy"], o.name("ch"),
+                            o.number, max(o.amount, 1), o.currency)
+        elif dice < 0.84 and o.attempts:
+            number, other, amount = rng.choice(o.attempts)
+            yield o.pay(gateway, number, amount)
+        elif dice < 0.9 and o.round.payments_before:
+            # two numbers that name different orders
+            _, said = rng.choice(o.round.payments_before)
+            yield o.pay(said.gateway, o.number, max(o.amount, 1),
+                        payment_txn=said.txn_id)
+        elif dice < 0.95:
+            yield o.pay(gateway, f"NOBODY{o.name('n')}", max(o.amount, 1))
+        elif o.round.allowed("pay_part"):
+            yield o.pay(gateway, o.number, rng.randint(1, o.amount + 1),
+                        event="pay_part")
+
+
+def paid_right(o, wait=0):
+    for _ in range(wait + o.rng.randint(0, 2)):
+        yield None
+    yield o.pay(o.gateway(), o.number, max(o.amount, 1))
+
+
+def parts_paid(o, wait=0):
+    rng, left = o.rng, o.amount
+    for _ in range(wait):
+        yield None
+    while left > 0 and rng.random() < 0.85:
+        part = min(left, rng.randint(1, max(o.amount // 2, 1)))
+        gateway = o.gateway("able", "fussy")
+        reference = o.number
+        if rng.random() < 0.4:
+            made = yield Begin(o.number, gateway, rng.choice((None, part)),
+                               True)
+            if made:
+                reference = made.answer[0]
+                o.attempts.append((reference, gateway, part))
+        said = yield o.pay(gateway, reference, part, event="pay_part")
+        if said and said.answer[0] == "applied":
+            left -= part
+        if rng.random() < 0.2:
+            yield o.pay(gateway, o.number, max(left, 1))
+        yield None
+
+
+def cancelled(o, wait=0):
+    for _ in range(wait + o.rng.randint(0, 5)):
+        yield None
+    yield Fire(o.number, "cancel")
+
+
+def shipped(o, wait=0):
+    for event in ("ship", "complete", "refund_all", "contest"):
+        for _ in range(wait + o.rng.randint(1, 6)):
+            yield None
+        if o.rng.random() < 0.6:
+            yield Fire(o.number, event)
+
+
+def refund_ours(o, wait=0):
+    """Refunds that the shop asks for; workers do them (see worker)."""
+    rng = o.rng
+    for k in range(rng.randint(1, 4)):
+        for _ in range(wait + rng.randint(0, 6)):
+            yield None
+        amount = rng.choice((None, rng.randint(1, max(o.amount, 1)),
+                             max(o.amount // 4, 1)))
+        said = o.some_payment()
+        payment = None
+        if said is not None and rng.random() < 0.5:
+            payment = said.gateway, said.txn_id
+        number = f"RF{o.round.number}x{o.i}x{k}".ljust(8, "_")
+        made = yield RequestRefund(o.number, number, amount, payment)
+        if made is None:
+            continue
+        amount = made.answer[0]
+        said = payment or (said and (said.gateway, said.txn_id)) or (None, None)
+        o.refunds.append((number, payment, amount))
+        if rng.random() < 0.1:
+            yield RequestRefund(o.number, number, amount, payment)
+
+
+def refund_said(o, wait=0):
+    """What the gateway says about our refunds: twice, wrongly, failed, stuck,
+    risen from the dead."""
+    rng = o.rng
+    for _ in range(rng.randint(2, 6)):
+        for _ in range(wait + rng.randint(0, 5)):
+            yield None
+        if not o.refunds:
+            continue
+        number, payment, amount = rng.choice(o.refunds)
+        if payment is None:
+            said = o.some_payment()
+            if said is None:
+                continue
+            gateway, txn_id = said.gateway, None
+            if len({one.gateway for one in o.payments()}) > 1:
+                continue        # open: our number said by another gateway
+        else:
+            gateway, txn_id = payment
+        more = {"refund_no": number}
+        if rng.random() < 0.5:
+            more["payment_txn"] = txn_id
+        dice = rng.random()
+        identity = o.name("r")
+        if dice < 0.4:
+            yield o.message("refund", gateway, identity,
+                            rng.choice((None, o.number)), amount,
+                            rng.choice((None, o.currency)), **more)
+        elif dice < 0.5:
+            yield o.message("refund", gateway, identity, None,
+                            max(amount + rng.randint(-3, 3), 1), None, **more)
+        elif dice < 0.7:
+            if rng.random() < 0.3:
+                more["at"] = START - timedelta(days=1) + \
+                    (o.round.time() - START)
+            elif rng.random() < 0.3:
+                more["at"] = o.round.later_time()
+            yield o.message("refund_failed", gateway, identity, None,
+                            rng.choice((None, amount)), None, **more)
+        elif dice < 0.8:
+            if "stuck" not in o.round.options.avoid:
+                yield o.message("refund_stuck", gateway, identity, None,
+                                amount, None, **more)
+        elif dice < 0.88 and o.round.allowed("amount_is_total"):
+            more["payment_txn"] = txn_id
+            yield o.message("refund", gateway, identity, None,
+                            amount + rng.randint(0, 5), None,
+                            amount_is_total=True, **more)
+        elif dice < 0.95 and len(o.payments()) > 1:
+            # our number under another payment
+            others = [one for one in o.payments() if one.gateway == gateway]
+            more["payment_txn"] = rng.choice(others).txn_id
+            yield o.message("refund", gateway, identity, None, amount, None,
+                            **more)
+
+
+def refund_external(o, wait=0):
+    """Refunds made in the gateway's console."""
+    rng = o.rng
+    for _ in range(rng.randint(1, 4)):
+        for _ in range(wait + rng.randint(0, 6)):
+            yield None
+        said = o.some_payment()
+        if said is None:
+            continue
+        amount = rng.choice((rng.randint(1, max(o.amount, 1)),
+                             max(o.amount, 1), max(o.amount // 3, 1)))
+        currency = rng.choice((None, said.currency, said.currency, "KWD"))
+        identity = o.name("r")
+        more = {}
+        reference = rng.choice((None, None, o.number))
+        dice = rng.random()
+        if dice < 0.75:
+            more["payment_txn"] = said.txn_id
+        elif dice < 0.85:
+            more["payment_txn"] = o.name("p", said.gateway)
+        else:
+            reference = o.number
+        if rng.random() < 0.2:
+            more["refund_no"] = f"XX{o.name('x')}".ljust(8, "_")
+        if rng.random() < 0.05:
+            reference = rng.choice(o.round.subjects).number
+            if "payment_txn" not in more:
+                reference = o.number
+        yield o.message("refund", said.gateway, identity, reference, amount,
+                        currency, **more)
+        if rng.random() < 0.3 and (said.key in o.known or
+                                   "failed-first" not in o.round.options.avoid):
+            more.pop("refund_no", None)
+            yield o.message(rng.choice(("refund_failed", "refund_stuck")),
+                            said.gateway, identity, None, amount, None, **more)
+
+
+def refund_failed_first(o, wait=0):
+    """A refund's failure comes before anything else of it."""
+    if "failed-first" in o.round.options.avoid:
+        return
+    for _ in range(wait):
+        yield None
+    said = o.some_payment()
+    if said is None:
+        return
+    identity = o.name("r")
+    yield o.message("refund_failed", said.gateway, identity, None, None, None,
+                    payment_txn=said.txn_id,
+                    at=o.rng.choice((None, o.round.later_time())))
+    yield None
+    yield o.message("refund", said.gateway, identity, None,
+                    max(o.amount // 5, 1), None, payment_txn=said.txn_id)
+
+
+def totals(o, wait=0):
+    """Running totals of one payment, as Alipay says them."""
+    rng, total, single = o.rng, 0, {}
+    for _ in range(wait):
+        yield None
+    if not o.round.allowed("amount_is_total"):
+        return
+    said = o.some_payment()
+    if said is None:
+        return
+    for k in range(rng.randint(1, 5)):
+        total += rng.choice((0, 5, 10, -3))
+        if total <= 0:
+            total = 7
+        identity = f"{said.txn_id}:{k}"
+        got = yield o.message("refund", said.gateway, identity, None, total,
+                              None, payment_txn=said.txn_id,
+                              amount_is_total=True)
+        if got and rng.random() < 0.4:
+            yield Ingest(o.number, replace(got.message,
+                                           occurred_at=o.round.time()))
+        yield None
+
+
+def reversed_(o, wait=0):
+    rng = o.rng
+    for _ in range(wait + rng.randint(0, 8)):
+        yield None
+    said = o.some_payment()
+    if said is None or not o.round.allowed("pay_reversed"):
+        return
+    if rng.random() < 0.5:
+        yield o.message("pay_reversed", said.gateway, said.txn_id, o.number)
+    else:
+        yield o.message("pay_reversed", said.gateway, o.name("v"), None,
+                        payment_txn=said.txn_id)
+    for _ in range(rng.randint(0, 3)):
+        yield None
+    if rng.random() < 0.7:
+        yield o.pay(o.gateway(), o.number, max(o.amount, 1))
+
+
+def disputed(o, wait=0):
+    """Chargebacks; reversal and loss before and after."""
+    rng = o.rng
+    if not o.round.allowed("chargeback"):
+        return
+    for _ in range(rng.randint(1, 3)):
+        for _ in range(wait + rng.randint(0, 5)):
+            yield None
+        said = o.some_payment()
+        if said is None:
+            continue
+        identity = o.name("d")
+        amount = rng.choice((max(said.amount or 1, 1),
+                             rng.randint(1, max(o.amount, 1) + 10)))
+        named = {"payment_txn": said.txn_id}
+        back = amount + (rng.random() < 0.15)
+        mixed = rng.random() < 0.4
+        always_named = mixed and "dispute" in o.round.options.avoid
+        steps = [o_step(o, "chargeback", said.gateway, identity, amount,
+                        "KWD" if rng.random() < 0.05 else None, **named)]
+        if rng.random() < 0.6:
+            steps.append(o_step(o, "chargeback_reversed", said.gateway,
+                                identity, back, None,
+                                **(named if rng.random() < 0.8 or
+                                   always_named else {})))
+        if rng.random() < 0.4:
+            steps.append(o_step(o, "chargeback_lost", said.gateway, identity,
+                                None, None, **named))
+        if mixed:
+            rng.shuffle(steps)
+        for step in steps:
+            yield step()
+            for _ in range(rng.randint(0, 2)):
+                yield None
+
+
+def o_step(o, event, gateway, identity, amount, currency, **more):
+    return lambda: o.message(event, gateway, identity, None, amount, currency,
+                             **more)
+
+
+def people(o, wait=0):
+    """Decisions by people, at any time; most are refused."""
+    rng = o.rng
+    if o.round.old():
+        return
+    for _ in range(rng.randint(2, 6)):
+        for _ in range(wait + rng.randint(0, 8)):
+            yield None
+        dice = rng.random()
+        if dice < 0.6:
+            said = rng.choice(o.sent) if o.sent else None
+            if said is None:
+                continue
+            if rng.random() < 0.7 and o.payments():
+                said = o.some_payment() or said
+            yield SettleCallback(
+                o.number, said.key,
+                rng.choice(("keep", "keep", "return", "attach", "dismiss"))
+                if "dismiss" not in o.round.options.avoid or
+                said.event not in ("pay", "pay_part") else
+                rng.choice(("keep", "keep", "return", "attach")),
+                o.number if rng.random() < 0.4 else None)
+        elif o.refunds:
+            yield SettleRefund(
+                o.number, rng.choice(o.refunds)[0],
+                rng.choice(("succeeded", "failed", "release", "cancel",
+                            "keep")))
+
+
+def again(o):
+    """One of the earlier messages again: the same, with less, with other
+    facts."""
+    rng = o.rng
+    if not o.sent:
+        return None
+    said = rng.choice(o.sent)
+    dice = rng.random()
+    changed = {}
+    if dice < 0.08 and said.amount is not None:
+        changed["amount"] = said.amount + rng.choice((1, -1, 10))
+    elif dice < 0.11 and said.currency is not None:
+        changed["currency"] = "JPY"
+    elif dice < 0.14 and said.reference is not None and (
+            said.event in ADDRESSED or
+            "reference" not in o.round.options.avoid):
+        changed["reference"] = rng.choice(o.round.subjects).number
+    elif dice < 0.17:
+        changed["reference"] = None
+    elif dice < 0.2 and said.amount is not None:
+        changed["amount"] = None if not o.round.paused else said.amount
+    elif dice < 0.24 and said.amount is None and \
+            said.event not in ("pay", "pay_part"):
+        changed["amount"] = 5
+    elif dice < 0.27 and said.reference is None and \
+            said.event not in ("pay", "pay_part"):
+        changed["reference"] = o.number
+    elif dice < 0.29 and not o.round.paused and said.amount:
+        changed["amount"] = rng.choice((0, -1))
+    elif dice < 0.31 and said.amount is not None and said.amount <= 0:
+        changed["amount"] = max(o.amount, 1)
+    elif dice < 0.33 and said.event == "pay" and \
+            o.round.allowed("pay_part") and (
+                "ch" not in said.txn_id or
+                "form" not in o.round.options.avoid):
+        changed["event"] = "pay_part"
+    if said.event == "refund" and said.amount_is_total and \
+            "amount" not in changed and rng.random() < 0.02:
+        changed["amount"] = said.amount
+    return Ingest(o.number, replace(said, occurred_at=o.round.time(),
+                                    **changed))
+
+
+def chatter(o, wait=0):
+    """Messages again, for ever, and now and then another story."""
+    rng = o.rng
+    for _ in range(wait):
+        yield None
+    for _ in range(rng.randint(0, 6)):
+        yield again(o)
+    while True:
+        if rng.random() < 0.15:
+            story = rng.choice((odd_payments, refund_ours, refund_said,
+                                refund_external, disputed, people,
+                                refund_failed_first, attempts_end))
+            yield from story(o)
+        yield again(o)
+        yield None
+
+
+# ---- workers ----
+
+def worker(round_, k):
+    """Claims tasks and answers them, for ever."""
+    rng = random.Random(f"{round_.seed}/{round_.number}/worker{k}")
+    kinds = ["refund", "query_refund", "return", "close_payment",
+             "query_payment"]
+    held = []
+    while True:
+        got = yield Claim(None, rng.sample(kinds, rng.randint(1, 4)),
+                          rng.randint(1, 4), list(round_.gateways.values()))
+        if got:
+            held += got.answer
+        while held and rng.random() < 0.8:
+            claimed = held.pop(rng.randrange(len(held)))
+            call = answer_task(round_, rng, claimed)
+            if call is not None:
+                yield call
+        for _ in range(rng.randint(0, 3)):
+            yield None
+
+
+def answer_task(round_, rng, claimed):
+    payload = claimed.payload
+    subject = claimed.subject
+    dice = rng.random()
+    if claimed.kind == "return":
+        asked = [one["txn_id"] for one in payload["confirm"]]
+        good = dice < 0.75
+        return Complete(subject, claimed,
+                        confirmed=asked if good else asked[1:],
+                        all_confirmed=good)
+    if claimed.kind in ("close_payment", "query_payment"):
+        number = payload["payment_no"]
+        said = []
+        if dice < 0.6:
+            said = [Message(claimed.gateway, number, "pay_closed", number,
+                            occurred_at=round_.time())]
+        return Complete(subject, claimed, said)
+    number, txn_id = payload["refund_no"], payload["txn_id"]
+
+    external = number.startswith(claimed.gateway + ":")
+
+    def message(event, amount):
+        # of one made in its console the gateway knows only its own id
+        identity = payload["gateway_refund_id"] if external else f"re{number}"
+        return Message(claimed.gateway, identity, event, None, amount, None,
+                       round_.time(), txn_id, None if external else number)
+
+    said = []
+    if external and "query-external" in round_.options.avoid:
+        pass
+    elif dice < 0.45:
+        said = [message("refund", payload["amount"])]
+    elif dice < 0.55:
+        said = [message("refund_failed", None)]
+    elif dice < 0.62:
+        said = [message("refund_stuck", None)]
+    elif dice < 0.67:
+        said = [message("refund", payload["amount"] + 1)]
+    elif dice < 0.75:
+        return Fail(subject, claimed, True)
+    elif dice < 0.8 and not round_.options.no_fail_for_good:
+        return Fail(subject, claimed, False)
+    elif dice < 0.88:
+        return None             # it dies; the lease runs out
+    elif claimed.kind == "query_refund" and dice < 0.94:
+        return Complete(subject, claimed, unknown=True)
+    return Complete(subject, claimed, said)
+
+
+# ---- which stories an order has ----
+
+KINDS = {
+    # kind: (share, stories with how long they wait)
+    "plain": (20, [(created, 0), (attempt_paid, 1), (attempt_paid, 1),
+                   (refund_ours, 4), (refund_said, 6)]),
+    "mess": (24, [(created, 1), (attempt_paid, 2), (odd_payments, 1),
+                  (paid_right, 3), (refund_ours, 3), (refund_said, 4),
+                  (refund_external, 3), (disputed, 5), (reversed_, 8),
+                  (people, 4), (cancelled, 6), (shipped, 4)]),
+    "late": (14, [(created, 0), (attempt_paid, 1), (cancelled, 0),
+                  (odd_payments, 2), (paid_right, 6), (attempts_end, 3),
+                  (people, 4), (refund_external, 5)]),
+    "brief": (4, [(created, 0), (cancelled, 0), (odd_payments, 2),
+                  (paid_right, 4), (people, 4)]),
+    "closing": (10, [(created, 0), (attempt_paid, 1), (attempt_paid, 1),
+                     (cancelled, 3), (attempts_end, 4), (odd_payments, 3)]),
+    "unknown": (10, [(created, 8), (odd_payments, 0), (paid_right, 0),
+                     (refund_external, 1), (attempt_paid, 8), (disputed, 1),
+                     (people, 6), (reversed_, 2)]),
+    "parts": (8, [(created, 0), (parts_paid, 1), (parts_paid, 2),
+                  (attempt_paid, 2), (refund_external, 4), (cancelled, 12),
+                  (disputed, 6), (reversed_, 6), (shipped, 4)]),
+    "totals": (6, [(created, 0), (paid_right, 1), (totals, 4), (totals, 6),
+                   (refund_ours, 5), (refund_said, 7)]),
+    "backward": (6, [(created, 0), (paid_right, 1), (reversed_, 3),
+                     (refund_ours, 3), (refund_failed_first, 3),
+                     (reversed_, 5), (paid_right, 12), (refund_said, 6),
+                     (refund_external, 5), (disputed, 4)]),
+    "zero": (1, [(created, 0), (odd_payments, 4)]),
+}
+NEW_KINDS = ("parts", "totals")
+
+
+def draw_kind(rng, options):
+    kinds = [kind for kind in KINDS
+             if not (options.only_old and kind in NEW_KINDS)]
+    return rng.choices(kinds, [KINDS[kind][0] for kind in kinds])[0]
+
+
+def stories(subject):
+    return [story(subject, wait) for story, wait
+            in KINDS[subject.kind][1] + [(chatter, 3)]]
