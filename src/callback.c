@@ -523,6 +523,7 @@ replace_invalid(Decision *d)
 		return;
 	if (!can_restate(&d->message))
 	{
+		d->order_no = earlier->order_no;
 		payorder_decide(d, "conflict", "fact");
 		keep_conflict(d);
 		return;

@@ -55,8 +55,8 @@ static Statement refill_callback = {
 	" payment_txn = coalesce($5, payment_txn),"
 	" refund_no = coalesce($6, refund_no),"
 	" amount_is_total = CASE WHEN amount IS NULL THEN $8 ELSE amount_is_total END,"
-	" amount = coalesce(amount, $7), currency = coalesce($9, currency),"
-	" occurred_at = coalesce($10, occurred_at)"
+	" amount = coalesce(amount, $7), currency = coalesce(currency, $9),"
+	" occurred_at = coalesce(occurred_at, $10)"
 	" WHERE gateway = $1 AND txn_id = $2 AND event = $3",
 	.arguments = "ttttttLbtz"
 };

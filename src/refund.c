@@ -243,6 +243,15 @@ note_cancelled(Order *order, Payment *payment, const Refund *refund)
 	payorder_payment_event(payment, order, "refund_cancelled", &cause);
 }
 
+/* The money of an open refund goes back to where it came from. */
+static void
+take_back(Payment *payment, const Refund *refund)
+{
+	payment->pots.returning -= refund->amount;
+	payorder_payment_give_back(payment, refund->from_kept, refund->from_owed,
+							   refund->from_review);
+}
+
 /*
  * Cancels a refund that is held or asked if no worker ever had its task; its
  * money goes back to where it came from.  False if a worker had.
@@ -262,13 +271,21 @@ payorder_refund_cancel(Order *order, Payment *payment, Refund *refund)
 			refund->state == REFUND_STUCK || refund->task_id == 0 ||
 			!payorder_task_cancel_unclaimed(refund->task_id))
 			return false;
-		payment->pots.returning -= refund->amount;
-		payorder_payment_give_back(payment, refund->from_kept, refund->from_owed,
-				  refund->from_review);
+		take_back(payment, refund);
 	}
 	end_refund(refund, REFUND_CANCELLED);
 	note_cancelled(order, payment, refund);
 	return true;
+}
+
+/* An open refund that the gateway never got is not sent any more. */
+void
+payorder_refund_never_sent(Order *order, Payment *payment, Refund *refund)
+{
+	take_back(payment, refund);
+	end_refund(refund, REFUND_CANCELLED);
+	note_cancelled(order, payment, refund);
+	payorder_payment_watch(order, payment);
 }
 
 /*
@@ -427,6 +444,7 @@ payorder_refund_resurrect(Order *order, Payment *payment, Refund *refund,
 	char	   *moved;
 
 	refund->amount = word->amount;
+	refund->kept_again = 0;
 	take_external(order, payment, refund, word->amount);
 	note_success(refund, word);
 	moved = payorder_payment_save(payment, order);

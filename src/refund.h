@@ -91,6 +91,8 @@ extern void payorder_payment_give_back(Payment *payment, int64 kept,
 									   int64 owed, int64 review);
 extern bool payorder_refund_cancel(Order *order, Payment *payment,
 								   Refund *refund);
+extern void payorder_refund_never_sent(Order *order, Payment *payment,
+									   Refund *refund);
 extern void payorder_refunds_cancel(Order *order, Payment *payment,
 									bool query);
 extern void payorder_refund_end_reviews(const Refund *refund);

@@ -337,6 +337,16 @@ make(Order *order, Payment *payment, const Available *of,
 	return refund;
 }
 
+/* A number that another payment's refund has is the caller's first mistake. */
+static void
+refuse_used_number(const RefundCall *call)
+{
+	Refund	   *refund = payorder_refund_find(call->refund_no);
+
+	if (refund != NULL)
+		check_repeated(call, refund);
+}
+
 static Refund *
 make_of(const RefundCall *call, Order *order, Payment *payment,
 		const Available *of)
@@ -344,6 +354,8 @@ make_of(const RefundCall *call, Order *order, Payment *payment,
 	int64		most = of->owed + of->kept;
 
 	check_currency(call, payment);
+	if (of->stuck || most == 0 || (call->has_amount && call->amount > most))
+		refuse_used_number(call);
 	if (of->stuck)
 		refuse_stuck();
 	check_available(call->has_amount, call->amount, most);
@@ -439,11 +451,12 @@ payorder_refund_info(FunctionCallInfo fcinfo, const Refund *refund)
 Datum
 payorder_request_refund(PG_FUNCTION_ARGS)
 {
-	RefundCall	call = read_call(fcinfo);
+	RefundCall	call;
 	Order	   *order;
 	Refund	   *refund;
 
 	payorder_prevent_read_only("request_refund()");
+	call = read_call(fcinfo);
 	payorder_require_sync();
 	order = call.order_no == NULL ? NULL :
 		payorder_order_required(payorder_order_lock(call.order_no),

@@ -454,6 +454,13 @@ payorder_task_done(const Task *task, const char *result)
 	finish(task, "done", result);
 }
 
+/* Ends a task that was taken and is not needed any more. */
+void
+payorder_task_cancelled(const Task *task)
+{
+	finish(task, "cancelled", NULL);
+}
+
 /* Makes a task that was taken ready again at an instant. */
 void
 payorder_task_again(const Task *task, TimestampTz run_at, const char *error)

@@ -79,6 +79,7 @@ extern bool payorder_task_expire(const Task *task);
 extern void payorder_task_leave(const Task *task);
 extern bool payorder_task_take_ready(int64 id);
 extern void payorder_task_done(const Task *task, const char *result);
+extern void payorder_task_cancelled(const Task *task);
 extern void payorder_task_again(const Task *task, TimestampTz run_at,
 								const char *error);
 extern bool payorder_task_give_back(const Task *task, const char *error,

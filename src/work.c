@@ -98,6 +98,12 @@ check_result(const JsonNode *result)
 	}
 }
 
+static bool
+is_kind(const Work *work, const char *kind)
+{
+	return strcmp(work->task->kind, kind) == 0;
+}
+
 static void
 done(Work *work)
 {
@@ -163,18 +169,6 @@ end_close(Work *work)
 		done(work);
 }
 
-/* A refund, or the question about one, has no final answer yet. */
-static void
-unanswered(Work *work, const char *error, bool retryable)
-{
-	const char *refund_no = payload_text(work, "refund_no");
-	bool		dead = payorder_task_give_back(work->task, error, retryable);
-
-	if (refund_no != NULL)
-		payorder_refund_unanswered(work->order, refund_no,
-								   work->task->first_tried_at, dead);
-}
-
 /* The refund that the task is about, if it still waits for an answer. */
 static Refund *
 waiting_refund(const Work *work)
@@ -185,6 +179,43 @@ waiting_refund(const Work *work)
 
 	return refund != NULL && payorder_refund_is_open(refund) &&
 		refund->state != REFUND_STUCK ? refund : NULL;
+}
+
+/* A task that sends money, or asks whether it may, ends with its refund. */
+static bool
+is_over(const Work *work)
+{
+	const char *refund_no = payload_text(work, "refund_no");
+	Refund	   *refund;
+
+	if (is_kind(work, "refund"))
+		return waiting_refund(work) == NULL;
+	if (!is_kind(work, "return") || refund_no == NULL)
+		return false;
+	refund = payorder_refund_lock(refund_no);
+	return refund == NULL || refund->state != REFUND_HELD;
+}
+
+/*
+ * The work was not done, or brought no final answer: gives the task back,
+ * which makes it ready, dead, or cancelled if its refund has ended.
+ */
+static const char *
+unanswered(Work *work, const char *error, bool retryable)
+{
+	bool		dead;
+
+	if (is_over(work))
+	{
+		payorder_task_cancelled(work->task);
+		return "cancelled";
+	}
+	dead = payorder_task_give_back(work->task, error, retryable);
+	if (is_kind(work, "refund") || is_kind(work, "query_refund"))
+		payorder_refund_unanswered(work->order,
+								   payload_text(work, "refund_no"),
+								   work->task->first_tried_at, dead);
+	return dead ? "dead" : "ready";
 }
 
 /* The gateway has the refund and says no more yet: it is asked from now on. */
@@ -201,15 +232,24 @@ end_refund(Work *work)
 	payorder_refund_query(refund, payorder_now() + USECS_PER_MINUTE);
 }
 
-/* The gateway does not know the number: it is sent again, with this number. */
+/*
+ * The gateway does not know the number: it is sent again, with this number;
+ * or, if the money has gone another way meanwhile, not at all.
+ */
 static void
-send_again(Refund *refund)
+send_again(Work *work, Refund *refund)
 {
-	Payment    *payment = payorder_payment_find(refund->gateway,
+	Payment    *payment = payorder_payment_lock(refund->gateway,
 												refund->txn_id);
 
 	if (refund->task_id != 0 && payorder_task_is_open(refund->task_id))
 		return;
+	if (payment->reversed_at != NO_TIME || payment->pots.overdrawn > 0)
+	{
+		payorder_refund_never_sent(work->order, payment, refund);
+		payorder_refund_settle(work->order);
+		return;
+	}
 	refund->task_id = payorder_refund_send(payment, refund);
 	payorder_refund_save(refund);
 }
@@ -224,7 +264,7 @@ end_query_refund(Work *work)
 	else if (payorder_json_is_true(work->result, "unknown"))
 	{
 		done(work);
-		send_again(refund);
+		send_again(work, refund);
 	}
 	else
 		unanswered(work, "no final answer", true);
@@ -573,19 +613,13 @@ payorder_fail(PG_FUNCTION_ARGS)
 {
 	Work		work;
 	const char *error;
-	bool		dead;
 
 	payorder_prevent_read_only("fail()");
 	error = payorder_text_argument(fcinfo, 2);
 	work = begin_work(fcinfo, NULL);
-	dead = payorder_task_give_back(work.task, error,
-								   PG_ARGISNULL(3) || PG_GETARG_BOOL(3));
-	if (payload_text(&work, "refund_no") != NULL &&
-		strcmp(work.task->kind, "return") != 0)
-		payorder_refund_unanswered(work.order,
-								   payload_text(&work, "refund_no"),
-								   work.task->first_tried_at, dead);
-	PG_RETURN_TEXT_P(cstring_to_text(dead ? "dead" : "ready"));
+	PG_RETURN_TEXT_P(cstring_to_text(unanswered(&work, error,
+												PG_ARGISNULL(3) ||
+												PG_GETARG_BOOL(3))));
 }
 
 /*
@@ -596,7 +630,6 @@ bool
 payorder_work_expire(const Task *task)
 {
 	Work		work = {0};
-	bool		dead;
 
 	work.task = (Task *) task;
 	work.payload = payorder_json_parse(task->payload,
@@ -610,12 +643,7 @@ payorder_work_expire(const Task *task)
 	}
 	if (!payorder_task_expire(task))
 		return false;
-	dead = payorder_task_give_back(task, "lease expired", true);
-	if (payload_text(&work, "refund_no") != NULL &&
-		strcmp(task->kind, "return") != 0)
-		payorder_refund_unanswered(work.order,
-								   payload_text(&work, "refund_no"),
-								   task->first_tried_at, dead);
+	unanswered(&work, "lease expired", true);
 	return true;
 }
 

@@ -12,7 +12,7 @@ CREATE FUNCTION payorder.fail(task bigint, token bigint, error text, retryable b
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_fail';
 COMMENT ON FUNCTION payorder.fail(bigint, bigint, text, boolean) IS
-'gives a leased task back after a failure: ready again after its backoff, or dead when retryable is false or its attempts are used up. Returns ready or dead. Frees no money: a refund stays in doubt. Errors: PO008 the lease is lost, 55P03 the order is locked longer than payorder.lock_wait.';
+'gives a leased task back after a failure: ready again after its backoff, or dead when retryable is false or its attempts are used up. Returns ready or dead, or cancelled when its refund has ended meanwhile. Frees no money: a refund stays in doubt. Errors: PO008 the lease is lost, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.cancel_task(task bigint, actor text, reason text)
     RETURNS void
