@@ -11,9 +11,11 @@
  *	given.machine()		a machine of two states
  *	given.parts()		a machine that takes parts
  *	given.copied()		the database is another one's copy
+ *	given.due()		tasks of these kinds are due now
  *	given.refunded()	the answer of a worker whose refund went through
  *	given.until_they_meet()	waits until another session waits by polling
  *	given.serialized()	makes one message of all 40001s
+ *	given.settle_made()	settles a refund whose number the kernel has made
  *	given.outcome		all that is to be known at the end, one row each; what
  *				breaks an invariant is BROKEN, and must never be there
  *	given.money		those of its rows that are about money
@@ -151,6 +153,12 @@ BEGIN ATOMIC
     UPDATE payorder.installation SET database_oid = 1;
 END;
 
+/* Time passes: tasks of these kinds are due. */
+CREATE PROCEDURE given.due(kinds text[]) LANGUAGE sql SET session_replication_role = replica
+BEGIN ATOMIC
+    UPDATE payorder.task_ready SET run_at = now() WHERE kind = ANY (kinds);
+END;
+
 CREATE FUNCTION given.refunded(gateway_refund_id text, amount bigint) RETURNS json LANGUAGE sql IMMUTABLE
     RETURN json_build_object('messages', json_build_array(json_build_object(
         'txn_id', gateway_refund_id, 'event', 'refund', 'amount', amount, 'currency', 'CNY')));
@@ -183,6 +191,19 @@ BEGIN
     RETURN result;
 EXCEPTION WHEN serialization_failure THEN
     RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001';
+END
+$$;
+
+/*
+ * A person settles the refund that the kernel has made; its number, which is
+ * another each time, is not in the message.
+ */
+CREATE FUNCTION given.settle_made(decision text, actor text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (payorder.settle_refund((SELECT refund_no FROM payorder.refunds WHERE cause = 'review'),
+                                   decision, actor, 'test')).state;
+EXCEPTION WHEN SQLSTATE 'PO006' THEN
+    RAISE EXCEPTION 'refused' USING ERRCODE = 'PO006';
 END
 $$;
 

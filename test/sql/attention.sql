@@ -56,7 +56,7 @@ BEGIN
             WHEN 'request_refund' THEN answer.state
             ELSE 'done' END;
     IF decision IN ('retry_order', 'retry_callback') THEN
-        PERFORM payorder.sweep(100, now() + interval '61 minutes');
+        PERFORM payorder.sweep(100, clock_timestamp() + interval '61 minutes');
     END IF;
     IF EXISTS (SELECT FROM payorder.attention AS t WHERE t.task = a.task AND t.kind = a.kind) THEN
         said := said || ', and it is still there';
@@ -113,7 +113,7 @@ CREATE FUNCTION pg_temp.fails_for_good(number text, amount bigint DEFAULT NULL, 
 CREATE FUNCTION pg_temp.go(event text, number text DEFAULT 'a') RETURNS text
     LANGUAGE sql AS $$ SELECT state FROM payorder.fire(number, event, 'tester') $$;
 CREATE FUNCTION pg_temp.later(length interval) RETURNS text
-    LANGUAGE sql AS $$ SELECT pg_temp.swept(now() + length) $$;
+    LANGUAGE sql AS $$ SELECT pg_temp.swept(clock_timestamp() + length) $$;
 CREATE FUNCTION pg_temp.said(event text, txn text, amount bigint, payment text DEFAULT NULL, currency text DEFAULT NULL, refund_no text DEFAULT NULL, number text DEFAULT NULL) RETURNS text
     LANGUAGE sql AS $$
 SELECT concat_ws(' ', verdict, detail) FROM payorder.ingest('till', txn, event, number, amount, currency, payment_txn => payment, refund_no => refund_no)
@@ -147,7 +147,7 @@ SELECT pg_temp.situation($$payorder.begin_payment('a', 'till')$$, $$payorder.rep
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.pay('t2', 'a')$$);
 \echo ... the order ended: it can be reopened, not any more, not at all
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.go('close')$$);
-SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.go('close')$$, $$pg_temp.tamper('UPDATE payorder.orders SET closed_at = closed_at - interval ''2 hours 1 second''')$$);
+SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.go('close')$$, $$pg_temp.tamper('UPDATE payorder.orders SET closed_at = closed_at - interval ''1 day''')$$);
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.go('cancel')$$);
 \echo ... a dispute or a refund took a part of it; all of it; it was undone
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a', 120)$$, $$pg_temp.said('chargeback', 'd', 50, 't')$$);
@@ -301,7 +301,7 @@ SELECT pg_temp.situation($$payorder.begin_payment('a', 'till')$$, $$pg_temp.go('
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a')$$, $$pg_temp.pay('t2', 'a', 30)$$, $$pg_temp.take('return')$$, $$pg_temp.give_up(false)$$);
 SELECT pg_temp.situation($$payorder.enqueue('bake', 'a', '{"amount": "a lot", "refund_no": 5, "txn_id": {}}')$$, $$pg_temp.take('bake')$$, $$pg_temp.give_up()$$);
 SELECT pg_temp.situation($$pg_temp.pay('t', 'a')$$, $$pg_temp.go('cancel')$$, $$pg_temp.trouble('orders')$$,
-                         $$(SELECT count(*) FROM generate_series(1, 60) AS n, LATERAL payorder.sweep(100, now() + n * interval '61 minutes') AS s)$$);
+                         $$(SELECT count(*) FROM generate_series(1, 60) AS n, LATERAL payorder.sweep(100, clock_timestamp() + n * interval '61 minutes') AS s)$$);
 
 /* ---- two persons ---- */
 
