@@ -43,12 +43,17 @@ static Statement end_pause = {
 	" AND w.event = k.event",
 	.arguments = "zi"
 };
+static Statement lock_draining = {
+	.sql = "SELECT gateway FROM payorder.gateways WHERE draining AND NOT paused"
+	" ORDER BY gateway FOR UPDATE SKIP LOCKED",
+	.arguments = ""
+};
 static Statement end_draining = {
 	.sql = "UPDATE payorder.gateways AS g SET draining = false"
-	" WHERE g.draining AND NOT g.paused"
+	" WHERE g.gateway = $1"
 	" AND NOT EXISTS (SELECT FROM payorder.callbacks_waiting AS w"
 	" WHERE w.gateway = g.gateway AND w.reason = 'paused')",
-	.arguments = ""
+	.arguments = "t"
 };
 
 /* Has a person look at a message. */
@@ -325,6 +330,9 @@ drain_locked(const char *order_no, bool in_sweep)
 			continue;
 		if (!is_error || waiting[i].next_at <= payorder_now())
 			d = drain_one(&waiting[i], in_sweep);
+		/* Somebody has it in hand, and may roll back. */
+		if (d != NULL && d->gone && d->at_key)
+			payorder_timer_arm_drain(payorder_now() + USECS_PER_SEC, order_no);
 		if (d == NULL || blocks(d))
 		{
 			queue_behind(&waiting[i + 1], count - i - 1,
@@ -453,6 +461,24 @@ any_is_draining(void)
 }
 
 /*
+ * Gateways that nothing waits for any more are not draining any more.  Who
+ * leaves a callback waiting holds the gateway's row shared: such a gateway is
+ * passed over, and only with the others' rows in hand, and a snapshot that is
+ * newer, it is asked what waits.
+ */
+static void
+end_drained(void)
+{
+	Rows	   *rows;
+
+	if (IsolationUsesXactSnapshot())
+		return;
+	rows = payorder_query(&lock_draining);
+	for (int i = 0; i < rows->count; i++)
+		payorder_execute(&end_draining, rows->cells[i].text);
+}
+
+/*
  * Looks at what waits and is due, oldest arrival first; how many were looked
  * at, and whether there may be more.
  */
@@ -475,7 +501,7 @@ payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 	}
 	*more = count == most && handled > 0;
 	if (any_is_draining())
-		payorder_execute(&end_draining);
+		end_drained();
 	return handled;
 }
 

@@ -205,6 +205,11 @@ refund_succeeded(Decision *d)
 
 	payorder_decide(d, "applied", NULL);
 	d->moved = payorder_refund_succeed(d->order, d->payment, d->refund, &word);
+	/* The total says that others went back, too, of which nobody told. */
+	if (d->message.amount_is_total &&
+		d->message.amount > d->payment->pots.returned)
+		payorder_payment_alarm(d->order, d->payment, "total_differs",
+							   d->message.amount - d->payment->pots.returned);
 }
 
 static void

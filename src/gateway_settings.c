@@ -25,9 +25,13 @@ static Statement get_gateway = {
 	.arguments = "tttll"
 };
 static Statement lock_gateway = {
-	.sql = "SELECT paused OR (NOT builtin AND " PAYORDER_IS_COPY("$2", "$3")
-	") FROM payorder.gateways WHERE gateway = $1 FOR SHARE",
-	.arguments = "tll"
+	.sql = "SELECT paused, builtin FROM payorder.gateways WHERE gateway = $1"
+	" FOR SHARE",
+	.arguments = "t"
+};
+static Statement is_copy = {
+	.sql = "SELECT " PAYORDER_IS_COPY("$1", "$2"),
+	.arguments = "ll"
 };
 static Statement find_currency = {
 	.sql = "SELECT 1 FROM payorder.currencies WHERE currency = $1",
@@ -83,16 +87,21 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 
 /*
  * Whether a gateway is paused, with its row held shared, so that a
- * resume_gateway() that comes now is later than what this transaction leaves
- * waiting.
+ * resume_gateway() or adopt_cluster() that comes now is later than what this
+ * transaction leaves waiting.  Whether this is a copy is asked with the row in
+ * hand: an adoption may just have been waited for.
  */
 bool
 payorder_gateway_paused_locked(const char *name)
 {
-	Rows	   *rows = payorder_query(&lock_gateway, name, payorder_cluster(),
-									  payorder_database());
+	Rows	   *rows = payorder_query(&lock_gateway, name);
 
-	return rows->count > 0 && rows->cells[0].truth;
+	if (rows->count == 0)
+		return false;
+	return rows->cells[0].truth ||
+		(!rows->cells[1].truth &&
+		 payorder_query(&is_copy, payorder_cluster(),
+						payorder_database())->cells[0].truth);
 }
 
 bool
