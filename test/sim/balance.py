@@ -7,12 +7,17 @@ a list of what is wrong; the demo succeeds when all lists are empty.
 
 import hashlib
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 import ledger
+import people
 from fate import POTS
 from progress import STATES
 
 SHOWN = 5           # examples of each failed check
+TAKEN = ("chargeback", "chargeback_reversed", "chargeback_lost",
+         "pay_reversed")
+WAITING_POTS = ("review", "owed", "returning")
 
 PAYMENTS = """
 SELECT gateway, txn_id, order_no, amount, rtrim(currency), kept, review, owed,
@@ -25,8 +30,12 @@ SELECT refund_no, gateway, txn_id, gateway_refund_id, amount,
 FROM payorder.refunds
 """
 CALLBACKS = "SELECT gateway, txn_id, event, verdict FROM payorder.callbacks"
-WAITING = "SELECT gateway, txn_id, event, verdict, reason FROM payorder.callbacks_waiting"
-ATTENTION = "SELECT kind, subject, cause FROM payorder.attention"
+WAITING = """
+SELECT gateway, txn_id, event, verdict, reason FROM payorder.callbacks_waiting
+"""
+ATTENTION = """
+SELECT kind, subject, cause, amount, decisions FROM payorder.attention
+"""
 BALANCE = """
 SELECT gateway, rtrim(currency), sum(received)::bigint, sum(kept)::bigint,
        sum(waiting)::bigint, sum(returned)::bigint, sum(disputed)::bigint,
@@ -46,6 +55,21 @@ SELECT t.id, t.kind, t.payload ->> 'refund_no', d.error
 FROM payorder.task_dead AS d JOIN payorder.tasks AS t ON t.id = d.task_id
 """
 EXPONENTS = "SELECT rtrim(currency), exponent FROM payorder.currencies"
+HELD = """
+SELECT count(*) FROM payorder.events
+WHERE event = 'refund_held' AND payload ->> 'cause' = 'order'
+"""
+
+
+DECIDED = """
+SELECT coalesce(payload ->> 'decision', replace(event, '_', ' ')), count(*)
+FROM payorder.events
+WHERE source = 'operator' AND actor = ANY (%s)
+  AND event IN ('settle_callback', 'settle_refund', 'cancel_task',
+                'retry_dead', 'retry_order', 'retry_callback')
+GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+ASKED = "SELECT count(*) FROM payorder.refunds WHERE refund_no LIKE 'PEOPLE%%'"
 
 
 class Tables:
@@ -67,6 +91,29 @@ class Tables:
             "SELECT invariant, subject, detail FROM payorder.check_invariants()")
         self.conflicts = link.insist(
             "SELECT count(*) FROM payorder.callback_conflicts")[0][0]
+        self.held = link.insist(HELD)[0][0]
+        self.decided = link.insist(DECIDED, (list(people.NAMES),))
+        self.decided += [("request refund", link.insist(ASKED)[0][0])]
+
+
+@dataclass
+class Account:
+    """What happened to one payment, as its gateway's ledger has it."""
+
+    amount: int
+    currency: str
+    returned: int = 0
+    disputed: int = 0
+    reversed: bool = False
+
+    def pots(self):
+        """What follows for payorder's pots; the rest is kept."""
+        gone = self.returned + self.disputed
+        rest = max(self.amount - gone, 0)
+        return {"returned": self.returned, "disputed": self.disputed,
+                "undone": rest if self.reversed else 0,
+                "kept": 0 if self.reversed else rest,
+                "overdrawn": max(gone - self.amount, 0)}
 
 
 class Balance:
@@ -74,6 +121,7 @@ class Balance:
         self.tables = tables
         self.ledgers = ledgers      # {gateway: ledger.read()}
         self.fates = fates
+        self.accounts = self.world()
         self.failures = []          # (name, [what])
         self.passed = []
 
@@ -103,13 +151,18 @@ class Balance:
                    self.orders())
         self.check("every payment's money ends where its fate says",
                    self.pots())
+        self.check("the pots of every payment are what its gateway's ledger "
+                   "says", self.per_transaction())
+        self.check("every chargeback, its end, and every reversal is "
+                   "accounted for once", self.taken())
         self.check("received = kept + returned + waiting + disputed + undone "
                    "- overdrawn, and as the ledgers say", self.sums())
-        self.check("every waiting amount has its reason", self.unexplained())
-        self.check("no task is open but those that wait for a person",
-                   self.open())
-        self.check("dead tasks are those of refunds that the gateway never "
-                   "answers", self.dead())
+        self.check("no money waits for anything", self.waiting())
+        self.check("no message waits for anything", self.parked())
+        self.check("people have left nothing but what the world overdrew",
+                   self.unsettled())
+        self.check("no task is open", self.open())
+        self.check("no task is dead", self.dead())
         self.check("check_invariants() is empty",
                    (f"{a}: {b}: {c}" for a, b, c in self.tables.invariants))
 
@@ -130,19 +183,29 @@ class Balance:
                 in self.tables.payments if (gateway, txn_id) not in known)
 
     def refunds_by_key(self):
+        """{(gateway, its id): rows} of what went back, if only for a while.
+
+        Where a person settled and the gateway's message was lost, there is no
+        id: the number says which it is.
+        """
+        ids = {(gateway, r["refund_no"]): r["key"] for gateway, book
+               in self.ledgers.items() for r in book["refund"]}
         found = defaultdict(list)
         for row in self.tables.refunds:
-            if row[6] == "succeeded":
-                found[row[1], row[3]].append(row)
+            if row[6] in ("succeeded", "reversed"):
+                key = row[3] or ids.get((row[1], row[0]))
+                found[row[1], key].append(row)
         return found
 
     def refunds_missing(self):
         here = self.refunds_by_key()
         for gateway, book in self.ledgers.items():
+            back = {r["key"] for r in book["refund_back"]}
             for r in book["refund"]:
                 rows = here.get((gateway, r["key"]), [])
-                facts = (r["txn_id"], r["amount"], r["currency"])
-                if [(row[2], row[4], row[5]) for row in rows] != [facts]:
+                facts = (r["txn_id"], r["amount"], r["currency"],
+                         "reversed" if r["key"] in back else "succeeded")
+                if [(row[2], *row[4:]) for row in rows] != [facts]:
                     yield f"{gateway} {r['key']}: {rows}, ledger {facts}"
 
     def refunds_invented(self):
@@ -155,6 +218,10 @@ class Balance:
         for gateway, book in self.ledgers.items():
             for r in book["misused"]:
                 yield f"{gateway}: {r}"
+            numbers = Counter(r["refund_no"] for r in book["refund"]
+                              if r["refund_no"])
+            yield from (f"{gateway}: {number} paid {times} times"
+                        for number, times in numbers.items() if times > 1)
             for r in book["refund"]:
                 if r["too_much"]:
                     yield f"{gateway}: more refunded than paid: {r}"
@@ -199,12 +266,12 @@ class Balance:
             yield f"{len(self.tables.payments)} payments, must be {count}"
 
     def sums(self):
-        received, returned = Counter(), Counter()
-        for gateway, book in self.ledgers.items():
-            for p in book["payment"]:
-                received[gateway, p["currency"]] += p["amount"]
-            for r in book["refund"]:
-                returned[gateway, r["currency"]] += r["amount"]
+        """money_balance, and the gateways' books."""
+        books = defaultdict(Counter)
+        for (gateway, _), account in self.accounts.items():
+            book = books[gateway, account.currency]
+            book["received"] += account.amount
+            book.update(account.pots())
         seen = set()
         for gateway, currency, *sums in self.tables.balance:
             got, kept, waiting, back, disputed, undone, overdrawn = sums
@@ -212,64 +279,95 @@ class Balance:
             seen.add(key)
             if got != kept + waiting + back + disputed + undone - overdrawn:
                 yield f"{key}: does not add up: {sums}"
-            if (got, back) != (received[key], returned[key]):
-                yield (f"{key}: received {got}, returned {back}; ledger "
-                       f"{received[key]}, {returned[key]}")
-        yield from (f"{key}: in the ledger only" for key in received
+            here = {"received": got, "kept": kept, "returned": back,
+                    "disputed": disputed, "undone": undone,
+                    "overdrawn": overdrawn}
+            if waiting or any(here[pot] != books[key][pot] for pot in here):
+                yield f"{key}: {here}, waiting {waiting}; ledger {books[key]}"
+        yield from (f"{key}: in the ledger only" for key in books
                     if key not in seen)
 
-    def reasons(self):
-        """[(reason or None, pot, amount, payment row)] of waiting money."""
-        people = defaultdict(set)
-        for kind, subject, cause in self.tables.attention:
-            if kind == "review":
-                people[subject].add(cause)
-        parked = {(row[0], row[1]): f"{row[3]}: waits for its {row[4]}"
-                  for row in self.tables.waiting if row[2] == "pay"}
-        refunds = defaultdict(list)
-        for row in self.tables.refunds:
-            refunds[row[1], row[2]].append(row)
-        found = []
-        for key, row in self.tables.payments.items():
-            own = people.get(":".join(key), set())
-            pots = dict(zip(POTS, row[5:]))
-            if pots["review"]:
-                cause = own & {"mismatch", "conflict"}
-                found.append((parked.get(key) or next(iter(cause), None),
-                              "review", pots["review"], row))
-            if pots["owed"]:
-                held = [r for r in refunds[key] if r[6] == "held"]
-                found.append(("owed: a refund failed, or none is there"
-                              if "owed" in own
-                              else "held" if held else None,
-                              "owed", pots["owed"], row))
-            if pots["returning"]:
-                going = [f"refund {r[6]}" + "".join(
-                            ": " + c for c in sorted(people.get(r[0], ()))[:1])
-                         for r in refunds[key]
-                         if r[6] in ("asked", "in_doubt", "stuck")]
-                found.append((going[0] if going else None, "returning",
-                              pots["returning"], row))
+    # ---- what the world did, by the ledgers alone ----
+
+    def world(self):
+        """{(gateway, txn_id): Account}: what happened to each payment."""
+        found = {}
+        for gateway, book in self.ledgers.items():
+            for p in book["payment"]:
+                found[gateway, p["txn_id"]] = Account(p["amount"],
+                                                      p["currency"])
+            for what, pot, sign in (("refund", "returned", 1),
+                                    ("refund_back", "returned", -1),
+                                    ("withdraw", "disputed", 1),
+                                    ("reinstate", "disputed", -1)):
+                for fact in book[what]:
+                    account = found[gateway, fact["txn_id"]]
+                    setattr(account, pot, getattr(account, pot) +
+                            sign * fact["amount"])
+            for fact in book["reversed"]:
+                found[gateway, fact["txn_id"]].reversed = True
         return found
 
-    def unexplained(self):
-        return (f"{row[0]} {row[1]}: {amount} {row[4]} {pot}"
-                for reason, pot, amount, row in self.reasons()
-                if reason is None)
+    def per_transaction(self):
+        for key, account in self.accounts.items():
+            row = self.tables.payments.get(key)
+            pots = row and dict(zip(POTS, row[5:]))
+            wanted = account.pots()
+            if pots is None or any(pots[pot] != value
+                                   for pot, value in wanted.items()):
+                yield f"{key}: {pots}, by the ledger {wanted}"
 
-    def never_answered(self):
-        return {plan.number for fate in self.fates for plan in fate.refunds
-                if plan.back.outcome in ("never", "stuck")}
+    def taken(self):
+        """Chargebacks, what became of them, and reversals: each once."""
+        wanted = Counter()
+        for gateway, book in self.ledgers.items():
+            for what, event in (("withdraw", "chargeback"),
+                                ("reinstate", "chargeback_reversed"),
+                                ("lose", "chargeback_lost")):
+                for fact in book[what]:
+                    wanted[gateway, fact["key"], event, "applied"] += 1
+            for fact in book["ghost"]:
+                wanted[gateway, fact["key"], "chargeback", "stale"] += 1
+            for fact in book["reversed"]:
+                wanted[gateway, fact["txn_id"], "pay_reversed", "applied"] += 1
+        found = Counter(row for row in self.tables.callbacks
+                        if row[2] in TAKEN)
+        yield from (f"{key}: not in payorder" for key in wanted - found)
+        yield from (f"{key}: not in a ledger" for key in found - wanted)
+
+    # ---- nothing is left to settle ----
+
+    def waiting(self):
+        for key, row in self.tables.payments.items():
+            for pot, value in zip(POTS, row[5:]):
+                if pot in WAITING_POTS and value:
+                    yield f"{key}: {value} {row[4]} {pot}"
+
+    def unsettled(self):
+        """People have left nothing; what is overdrawn, the world overdrew."""
+        overdrawn = {":".join(key): account.pots()["overdrawn"]
+                     for key, account in self.accounts.items()
+                     if account.pots()["overdrawn"]}
+        for kind, subject, cause, amount, decisions in self.tables.attention:
+            if decisions or cause != "overdrawn":
+                yield f"{kind} {subject}: {cause}, {decisions}"
+            elif overdrawn.pop(subject, None) != amount:
+                yield f"{subject}: overdrawn {amount}, not by the ledger"
+        yield from (f"{subject}: {amount} overdrawn and not listed"
+                    for subject, amount in overdrawn.items())
+
+    def parked(self):
+        return (f"{gateway} {txn_id} {event}: {verdict} for its {reason}"
+                for gateway, txn_id, event, verdict, reason
+                in self.tables.waiting)
 
     def open(self):
         return (f"{kind} {task} {number or ''}: {error or ''}"
                 for task, kind, number, error in self.tables.open_tasks)
 
     def dead(self):
-        allowed = self.never_answered()
         return (f"{kind} {task} {number or ''}: {error}"
-                for task, kind, number, error in self.tables.dead_tasks
-                if number not in allowed)
+                for task, kind, number, error in self.tables.dead_tasks)
 
     # ---- the report ----
 
@@ -295,36 +393,23 @@ class Balance:
                                in verdicts.most_common()) + \
             f"  and {self.tables.conflicts:,} kept as conflicting"
         yield ""
-        yield "Money: received = kept + returned + waiting"
-        heads = ("gateway", "", "received", "kept", "returned", "waiting")
-        yield "  {:8}{:4}{:>18}{:>18}{:>18}{:>16}".format(*heads)
+        yield ("Money: received = kept + returned + disputed + undone "
+               "- overdrawn, and nothing waits")
+        heads = ("gateway", "", "received", "kept", "returned", "disputed",
+                 "undone", "overdrawn")
+        line = "  {:8}{:4}{:>15}{:>15}{:>14}{:>13}{:>13}{:>11}"
+        yield line.format(*heads)
         for gateway, currency, *sums in self.tables.balance:
-            got, kept, waiting, back, *others = sums
-            line = "  {:8}{:4}{:>18}{:>18}{:>18}{:>16}".format(
-                gateway, currency, *(self.amount(value, currency) for value
-                                     in (got, kept, back, waiting)))
-            if any(others):
-                line += "  disputed {} undone {} overdrawn {}".format(*others)
-            yield line
-        yield "What waits, and why:"
-        groups = defaultdict(lambda: [0, 0])
-        for reason, pot, amount, row in self.reasons():
-            group = groups[reason or "NO REASON", pot, row[4]]
-            group[0] += 1
-            group[1] += amount
-        for (reason, pot, currency), (count, total) in sorted(groups.items()):
-            yield (f"  {count:4} payments  {self.amount(total, currency):>14} "
-                   f"{currency}  {pot}: {reason}")
+            got, kept, _, back, *others = sums
+            yield line.format(gateway, currency, *(
+                self.amount(value, currency)
+                for value in (got, kept, back, *others)))
         yield ""
-        reviews = Counter(row[2] for row in self.tables.attention
-                          if row[0] == "review")
-        dead = Counter(row[1] for row in self.tables.dead_tasks)
-        yield (f"Tasks: {len(self.tables.open_tasks)} open, "
-               f"{sum(dead.values())} dead "
-               f"({', '.join(f'{n} {k}' for k, n in dead.items()) or 'none'})")
-        yield "For people to decide (payorder.attention): " + (
-            ", ".join(f"{n} {cause}" for cause, n in reviews.most_common())
-            or "nothing")
+        yield "What people decided: " + ", ".join(
+            f"{n:,} {what}" for what, n in self.tables.decided)
+        yield (f"Refunds that a limit held for people: {self.tables.held:,}.  "
+               f"Overdrawn, which nobody can settle: "
+               f"{len(self.tables.attention):,} payments.")
 
     def verdict(self):
         yield "Checks:"

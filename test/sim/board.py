@@ -16,11 +16,11 @@ import time
 VERDICTS = ("applied", "duplicate", "conflict", "mismatch", "late", "excess",
             "parked", "deferred", "stale", "ignored", "rejected")
 COUNTERS = VERDICTS + (
-    "created", "begun", "played", "refused", "shipped",         # shop
+    "created", "begun", "played", "refused", "shipped", "repriced",     # shop
     "messages", "lost", "repeated", "bursts", "acked",          # gateways
     "outbox", "unacked", "conflicting",
     "asked", "answered", "silent", "deaths", "late_answers",    # workers
-    "sweeps", "timers",
+    "decisions", "second", "overtaken",                         # people
     "calls", "broken", "retried", "errors")
 FLAGS = ("stop", "hurry", "epoch")
 ROWS = 32

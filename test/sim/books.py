@@ -8,12 +8,16 @@ Locks: one, around everything.
 """
 
 import functools
+import math
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import stories
 from channels import CHANNELS
+
+# seconds for which a refund's number protects it; elsewhere it does for ever
+MEMORY = {"stripe": 9}
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Payment:
     created_at: float
     state: str = "new"          # new, paid, closed, failed
     hidden: bool = False        # paid, but not shown before release
+    revoked: bool = False
     paid_at: float = None
     silences: int = 0
     returned: int = 0
@@ -41,7 +46,9 @@ class Payment:
         return self.attempt.currency
 
     def shown(self):
-        return "hidden" if self.state == "paid" and self.hidden else self.state
+        if self.state == "paid" and self.hidden:
+            return "hidden"
+        return "revoked" if self.revoked else self.state
 
 
 @dataclass
@@ -51,7 +58,10 @@ class Refund:
     amount: int
     back: object                # fate.Back
     console: bool = False
-    state: str = "asked"        # asked, pending, done, refused, stuck
+    state: str = "asked"        # asked, pending, done, refused, stuck, back
+    turn: int = 0               # paid so often before with this number
+    answers: int = 0
+    asked_at: float = field(default_factory=time.monotonic)
     silences: int = 0
     so_far: int = 0             # returned of the payment, with this one
     done_at: float = None
@@ -164,6 +174,61 @@ class Books:
             self.mail.post(i, k, "lie", payment.txn_id, payment.attempt.end,
                            lambda n: self.channel.told_otherwise(payment, n))
 
+    def authorise(self, i, k, reference):
+        with self.lock:
+            payment = self._payment(i, k, reference)
+            self.mail.post(i, k, "authorise", payment.txn_id,
+                           payment.attempt.end,
+                           lambda n: self.channel.authorised(payment, n))
+
+    def revoke(self, i, k, reference):
+        with self.lock:
+            payment = self._payment(i, k, reference)
+            payment.revoked = True
+            self.ledger.note("reversed", txn_id=payment.txn_id)
+            self.mail.post(i, k, "revoke", payment.txn_id, payment.attempt.end,
+                           lambda n: self.channel.revoked(payment, n))
+
+    def dispute(self, i, k, reference, do, n):
+        """A dispute's money goes, comes back, or is lost for good."""
+        number = int(n)
+        with self.lock:
+            payment = self._payment(i, k, reference)
+            plan = self.fate(i).disputes[number]
+            kind, status, delivery = {
+                "withdraw": ("funds_withdrawn", "needs_response",
+                             plan.withdrawn),
+                "reinstate": ("funds_reinstated", "won", plan.ended),
+                "lose": ("closed", "lost", plan.ended)}[do]
+            self.ledger.note(do, txn_id=payment.txn_id, amount=plan.amount,
+                             currency=payment.currency,
+                             key=self.channel.dispute_id(payment.txn_id,
+                                                         number))
+            self.mail.post(i, k, do + "2" * number, payment.txn_id, delivery,
+                           lambda n: self.channel.dispute(
+                               payment, number, plan.amount, kind, status))
+
+    def ghost(self, i, k, reference):
+        fate = self.fate(i)
+        self.ledger.note("ghost", key=self.channel.ghost_id(i))
+        self.mail.post(i, k, "ghost", self.channel.ghost_id(i),
+                       fate.tries[0].end, lambda n: self.channel.ghost(
+                           i, fate.amount, fate.currency))
+
+    def unrefund(self, i, k, reference):
+        """A refund that went through comes back."""
+        with self.lock:
+            refund = self.refunds[self.fate(i).refunds[0].number]
+            refund.payment.returned -= refund.amount
+            refund.state = "back"
+            self.ledger.note("refund_back", txn_id=refund.payment.txn_id,
+                             key=self.channel.refund_key(refund),
+                             amount=refund.amount,
+                             currency=refund.payment.currency)
+            self.mail.post(i, k, "unrefund", refund.payment.txn_id,
+                           refund.payment.attempt.end,
+                           lambda n: self.channel.refund_back(refund, n))
+
     def console_refund(self, i, k, reference):
         with self.lock:
             payment = self._payment(i, k, reference)
@@ -209,28 +274,43 @@ class Books:
             refund = self.refunds.get(number)
             if payment is None or payment.state != "paid":
                 return self.channel.unknown_refund(number)
-            if refund is None:
-                plan = self.fate(payment.i).refund(number)
-                back = plan.back if plan else payment.attempt.back
+            if refund is None or self._forgotten(refund):
+                back = self._back(payment, number)
                 refund = Refund(number, payment, amount, back,
+                                turn=refund.turn + 1 if refund else 0,
                                 silences=back.silences)
                 self.refunds[number] = refund
             if refund.amount != amount or refund.payment is not payment:
                 self.ledger.note("misused", refund_no=number, txn_id=txn_id)
             return self._treat(refund)
 
+    def _back(self, payment, number):
+        plan = self.fate(payment.i).refund(number)
+        if plan:
+            return plan.back
+        return payment.attempt.again if number.startswith("PEOPLE") \
+            else payment.attempt.back
+
+    def _forgotten(self, refund):
+        """Whether the number protects no more: the money goes out again."""
+        return refund.state in ("done", "pending") and \
+            time.monotonic() - refund.asked_at > \
+            MEMORY.get(self.gateway, math.inf)
+
     def _treat(self, refund):
         back = refund.back
         if back.outcome == "never":
             return None
-        if refund.silences > 0:
-            refund.silences -= 1
+        if refund.silences > 0 or \
+                time.monotonic() - refund.asked_at < back.silent_for:
+            refund.silences -= refund.silences > 0
             if back.done_in_silence and refund.state == "asked":
                 self._do_refund(refund)
             return None
-        if refund.state == "asked":
+        again = refund.state != "asked"
+        if not again:
             self._decide(refund)
-        return self.channel.refund_document(refund)
+        return self.channel.refund_made(refund, again)
 
     def _decide(self, refund):
         outcome = refund.back.outcome
@@ -238,15 +318,18 @@ class Books:
             self._do_refund(refund)
         elif outcome == "slow":
             refund.state = "pending"
-            self.mail.later(1.5, lambda: self._finish(refund))
+            self.mail.later(refund.back.takes, lambda: self._finish(refund))
         elif outcome == "refused":
-            refund.state = "refused"
-            self.ledger.note("refused", refund_no=refund.number,
-                             txn_id=refund.payment.txn_id)
-            self._tell_refund(refund, self.channel.refund_refused)
+            self._refuse(refund)
         else:
             refund.state = "stuck"
             self._tell_refund(refund, self.channel.refund_stuck)
+
+    def _refuse(self, refund):
+        refund.state = "refused"
+        self.ledger.note("refused", refund_no=refund.number,
+                         txn_id=refund.payment.txn_id)
+        self._tell_refund(refund, self.channel.refund_refused)
 
     def _finish(self, refund):
         with self.lock:
@@ -287,3 +370,34 @@ class Books:
         with self.lock:
             payment = self.by_txn.get(txn_id)
             return payment is not None and payment.shown() == "paid"
+
+    def refund_state(self, number):
+        with self.lock:
+            refund = self.refunds.get(number)
+            return refund.state if refund else None
+
+    # ---- the console, as a person of the shop's sees it ----
+
+    def console(self, number):
+        """How a refund stands: succeeded, failed, under way or unknown.
+
+        A stuck one is put right by the person's looking; one that was never
+        answered turns out as failed.
+        """
+        with self.lock:
+            refund = self.refunds.get(number)
+            if refund is None:
+                return "unknown"
+            if refund.state == "asked" and refund.back.outcome == "never":
+                refund.state = "refused"
+            if refund.state == "stuck" and refund.back.cured == "done":
+                self._do_refund(refund)
+            elif refund.state == "stuck":
+                self._refuse(refund)
+            return {"done": "succeeded", "refused": "failed",
+                    "back": "failed"}.get(refund.state, "under way")
+
+    def knows(self, txn_id):
+        with self.lock:
+            payment = self.by_txn.get(txn_id)
+            return payment is not None and payment.state == "paid"

@@ -1,4 +1,4 @@
-"""The three gateways' ways of talking: which document for which occasion.
+"""The gateways' ways of talking: which document for which occasion.
 
 A channel turns what the books hold (books.py) into bodies and answers by the
 templates.  It keeps nothing.  n numbers the sendings of one notice: a re-send
@@ -28,6 +28,10 @@ class Wechat:
     def paid(self, p, n):
         return t.wechat_paid(**self.notice("pay", p.txn_id, n),
                              **self.trade(p))
+
+    def revoked(self, p, n):
+        return t.wechat_revoked(**self.notice("revoke", p.txn_id, n),
+                                **self.trade(p))
 
     def told_otherwise(self, p, n):
         trade = self.trade(p)
@@ -81,7 +85,8 @@ class Wechat:
 
     def payment_document(self, p, state):
         states = {"paid": "SUCCESS", "hidden": "USERPAYING", "new": "NOTPAY",
-                  "closed": "CLOSED", "failed": "PAYERROR"}
+                  "closed": "CLOSED", "failed": "PAYERROR",
+                  "revoked": "REVOKED"}
         return t.wechat_trade(state=states[state], **self.trade(p))
 
     def close_document(self, p):
@@ -100,6 +105,10 @@ class Wechat:
             r.payment.reference, r.payment.txn_id, r.number,
             self.refund_id(r), r.payment.amount, r.amount,
             r.payment.currency, states[r.state], r.done_at or time.time())
+
+    def refund_made(self, r, again):
+        """The answer to the request for it."""
+        return self.refund_document(r)
 
 
 class Alipay:
@@ -138,7 +147,7 @@ class Alipay:
             **self.notice("refund", r.number),
             out_trade_no=r.payment.reference, trade_no=r.payment.txn_id,
             total=r.payment.amount, paid_at=r.payment.paid_at,
-            out_biz_no=r.number, refund=r.amount, refunded_so_far=r.so_far,
+            out_biz_no=r.number, refunded_so_far=r.so_far,
             done_at=r.done_at)
 
     refund_refused = refund_stuck = None    # told as an answer only
@@ -187,6 +196,15 @@ class Alipay:
         return t.alipay_refund_document(
             r.payment.reference, r.payment.txn_id, r.number, r.payment.amount,
             r.amount, states.get(r.state), r.done_at or time.time())
+
+    def refund_made(self, r, again):
+        if r.state == "refused":
+            return t.alipay_refusal("trade_refund",
+                                    "ACQ.SELLER_BALANCE_NOT_ENOUGH",
+                                    "卖家余额不足")
+        return t.alipay_refund_made(
+            r.payment.reference, r.payment.txn_id, r.payment.returned,
+            r.state == "done" and not again, r.done_at or time.time())
 
 
 class Stripe:
@@ -240,6 +258,32 @@ class Stripe:
 
     refund_stuck = None
 
+    def refund_back(self, r, n):
+        return t.stripe_refund_event(self.event_id("back", r.number),
+                                     "refund.failed", time.time(),
+                                     self.refund_object(r, "failed"))
+
+    def dispute_id(self, txn_id, n):
+        return "dp_1" + t.scramble("dispute", txn_id, n)[:23]
+
+    def dispute(self, p, number, amount, kind, status):
+        key = self.dispute_id(p.txn_id, number)
+        return t.stripe_dispute(self.event_id(kind, key), kind, time.time(),
+                                key, p.txn_id, self.charge(p), amount,
+                                p.currency, status)
+
+    def ghost_id(self, i):
+        return "dp_1" + t.scramble("ghost", i)[:23]
+
+    def ghost(self, i, amount, currency):
+        """A dispute of a payment that somebody else took."""
+        key = self.ghost_id(i)
+        return t.stripe_dispute(
+            self.event_id("ghost", key), "funds_withdrawn", time.time(), key,
+            "pi_3" + t.scramble("ghost pi", i)[:23],
+            "ch_3" + t.scramble("ghost ch", i)[:23], amount, currency,
+            "needs_response")
+
     def doubles(self, p):
         return [t.stripe_charge(self.event_id("charge", p.txn_id),
                                 "charge.succeeded", time.time(), p.txn_id,
@@ -254,7 +298,8 @@ class Stripe:
                                 r.payment.currency, refunded=r.so_far)]
 
     def refund_id(self, r):
-        return "re_3" + t.scramble("refund", r.payment.txn_id, r.number)[:23]
+        return "re_3" + t.scramble("refund", r.payment.txn_id, r.number,
+                                   *[r.turn] * (r.turn > 0))[:23]
 
     refund_key = refund_id
 
@@ -280,8 +325,84 @@ class Stripe:
 
     def refund_document(self, r):
         states = {"done": "succeeded", "pending": "pending",
-                  "refused": "failed"}
+                  "refused": "failed", "back": "failed"}
         return self.refund_object(r, states[r.state])
 
+    def refund_made(self, r, again):
+        return self.refund_document(r)
 
-CHANNELS = {channel.name: channel for channel in (Wechat, Alipay, Stripe)}
+
+class Adyen:
+    """Captures in parts; says of everything later how it went."""
+    name = "adyen"
+
+    def psp(self, what, thing):
+        return t.scramble(self.name, what, thing)[:16].upper()
+
+    def item(self, event, psp, p, reference, amount, **more):
+        return t.adyen_item(event, psp, reference, amount, p.currency,
+                            time.time(), **more)
+
+    def authorised(self, p, n):
+        return t.adyen_post(self.item(
+            "AUTHORISATION", self.psp("auth", p.reference), p, p.reference,
+            p.amount))
+
+    def paid(self, p, n):
+        return t.adyen_post(self.item(
+            "CAPTURE", p.txn_id, p, p.reference, p.amount,
+            original=self.psp("auth", p.reference)))
+
+    def revoked(self, p, n):
+        return t.adyen_post(self.item(
+            "CAPTURE_FAILED", p.txn_id, p, p.reference, p.amount,
+            original=self.psp("auth", p.reference), reason="Bank error"))
+
+    def doubles(self, p):
+        """A report, which says nothing to us, in a POST of its own."""
+        return [t.adyen_post(self.item(
+            "REPORT_AVAILABLE", self.psp("report", p.txn_id), p, "", 0))]
+
+    def refund_key(self, r):
+        return self.psp("refund", r.number)
+
+    def refund_notice(self, r, success):
+        return t.adyen_post(self.item(
+            "REFUND", self.refund_key(r), r.payment, r.number, r.amount,
+            original=self.psp("auth", r.payment.reference), success=success))
+
+    def refunded(self, r, n):
+        return self.refund_notice(r, True)
+
+    def refund_refused(self, r, n):
+        return self.refund_notice(r, False)
+
+    refund_stuck = None
+
+    def refund_doubles(self, r):
+        return []
+
+    def unknown_payment(self, number):
+        return {}
+
+    def payment_document(self, p, state):
+        return {}
+
+    def close_document(self, p):
+        return {}
+
+    already_paid = close_document
+
+    def unknown_refund(self, number):
+        return {}
+
+    def refund_document(self, r):
+        return {}
+
+    def refund_made(self, r, again):
+        return t.adyen_received(self.refund_key(r),
+                                self.psp("auth", r.payment.reference))
+
+
+CHANNELS = {channel.name: channel
+            for channel in (Wechat, Alipay, Stripe, Adyen)}

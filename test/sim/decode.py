@@ -9,10 +9,15 @@ Written from the table alone.  It imports nothing of the generator
 two shows as a difference.
 
 Choices where the table leaves room:
-- Alipay tells a refund as the running total of the trade (refund_fee).  Where
-  the form also has send_back_fee, the single amount, that is taken; without it
-  the fact is marked amount_is_total, and whoever ingests must ask
-  alipay.trade.fastpay.refund.query, whose refund_amount is the single one.
+- Alipay tells a refund as the running total of the trade, in the notice and
+  in the answer to the request (refund_fee): amount_is_total.  The answer of
+  alipay.trade.fastpay.refund.query has the single amount.
+- An Alipay answer with fund_change=N says that this request moved nothing: the
+  refund may have been made before, or be under way.  It is asked about.
+- The Adyen account captures a payment in several parts: each CAPTURE is a
+  pay_part with its own pspReference.  A refund's originalReference is the
+  authorisation's then, which is no payment here, and so is left out; the
+  refund's own number says what it is about.
 - The key of an Alipay pay_closed is the payment number, also where the form
   has a trade_no: the answer to a close has none.
 
@@ -53,7 +58,7 @@ class Fact:
 class Answer:
     """What a gateway answered.
 
-    kind: paid, not_paid, failed, closed, unknown or already_paid for a
+    kind: paid, not_paid, failed, closed, reversed, unknown or already_paid for a
     payment; done, pending, failed, stuck or unknown for a refund.
     """
 
@@ -262,7 +267,8 @@ def wechat_notice(gateway, body):
     return []
 
 
-PAYMENT_KINDS = {"pay": "paid", "pay_failed": "failed", "pay_closed": "closed"}
+PAYMENT_KINDS = {"pay": "paid", "pay_failed": "failed",
+                 "pay_closed": "closed", "pay_reversed": "reversed"}
 REFUND_KINDS = {"refund": "done", "refund_failed": "failed",
                 "refund_stuck": "stuck"}
 
@@ -288,7 +294,7 @@ def wechat_close(gateway, payment_no, document):
                                   payload=compact(document)),))
 
 
-def wechat_refund_answer(gateway, document):
+def wechat_refund_answer(gateway, document, number):
     if document.get("code") == "RESOURCE_NOT_EXISTS":
         return Answer("unknown")
     facts = wechat_refund(gateway, document, document.get("status"),
@@ -330,17 +336,16 @@ def alipay_notice(gateway, body):
 def alipay_refund_notice(gateway, form, payload):
     trade_no = text_of(form, "trade_no")
     number = optional_text(form, "out_biz_no")
-    single = optional_text(form, "send_back_fee")
     when = optional_text(form, "gmt_refund")
     return Fact(gateway,
                 trade_no + ":" + (number or text_of(form, "out_trade_no")),
                 "refund",
                 order_no=text_of(form, "out_trade_no"),
-                amount=minor_units(single or form.get("refund_fee"), "CNY"),
+                amount=minor_units(form.get("refund_fee"), "CNY"),
                 currency="CNY",
                 occurred_at=china_time(when) if when else None,
                 payment_txn=trade_no, refund_no=number, payload=payload,
-                amount_is_total=single is None)
+                amount_is_total=True)
 
 
 def alipay_response(document, name):
@@ -383,8 +388,26 @@ def alipay_close(gateway, payment_no, document):
                                   payload=compact(document)),))
 
 
-def alipay_refund_answer(gateway, document):
-    """alipay.trade.fastpay.refund.query, also asked after each refund."""
+def alipay_refund_made(gateway, document, number):
+    """alipay.trade.refund; it doesn't say which refund it is about."""
+    answer, error = alipay_response(document, "alipay_trade_refund_response")
+    if error or answer.get("fund_change") != "Y":
+        return Answer("pending")
+    trade_no = text_of(answer, "trade_no")
+    when = optional_text(answer, "gmt_refund_pay")
+    return Answer("done", (Fact(
+        gateway, trade_no + ":" + number, "refund",
+        order_no=text_of(answer, "out_trade_no"),
+        amount=minor_units(answer.get("refund_fee"), "CNY"),
+        currency="CNY", occurred_at=china_time(when) if when else None,
+        payment_txn=trade_no, refund_no=number, payload=compact(document),
+        amount_is_total=True),))
+
+
+def alipay_refund_answer(gateway, document, number):
+    """The answer of a refund, or of alipay.trade.fastpay.refund.query."""
+    if "alipay_trade_refund_response" in document:
+        return alipay_refund_made(gateway, document, number)
     answer, error = alipay_response(
         document, "alipay_trade_fastpay_refund_query_response")
     if error in ("ACQ.TRADE_NOT_EXIST", "TRADE_NOT_EXIST"):
@@ -454,6 +477,22 @@ def stripe_refund(gateway, event_id, refund, when, payload):
                 payload=payload)
 
 
+def stripe_dispute(event):
+    """A reader of disputes that says this event."""
+    def read(gateway, event_id, dispute, when, payload):
+        currency = stripe_currency(dispute)
+        money = event != "chargeback_lost"
+        if not money and dispute.get("status") != "lost":
+            return None
+        return Fact(gateway, text_of(dispute, "id"), event,
+                    amount=stripe_units(dispute.get("amount"), currency)
+                    if money else None,
+                    currency=currency if money else None, occurred_at=when,
+                    payment_txn=text_of(dispute, "payment_intent"),
+                    payload=payload)
+    return read
+
+
 STRIPE_EVENTS = {
     "payment_intent.succeeded": stripe_succeeded,
     "payment_intent.payment_failed": stripe_failed,
@@ -461,6 +500,9 @@ STRIPE_EVENTS = {
     "refund.created": stripe_refund,
     "refund.updated": stripe_refund,
     "refund.failed": stripe_refund,
+    "charge.dispute.funds_withdrawn": stripe_dispute("chargeback"),
+    "charge.dispute.funds_reinstated": stripe_dispute("chargeback_reversed"),
+    "charge.dispute.closed": stripe_dispute("chargeback_lost"),
 }
 
 
@@ -506,7 +548,7 @@ def stripe_close(gateway, payment_no, document):
     return stripe_query(gateway, payment_no, document)
 
 
-def stripe_refund_answer(gateway, document):
+def stripe_refund_answer(gateway, document, number):
     if stripe_missing(document):
         return Answer("unknown")
     fact = stripe_refund(gateway, "", document,
@@ -517,16 +559,75 @@ def stripe_refund_answer(gateway, document):
     return Answer(REFUND_KINDS[fact.event], (fact,))
 
 
+# ---- Adyen ----
+
+# (event, success): (canonical event, whether it carries money)
+ADYEN_EVENTS = {
+    ("AUTHORISATION", True): ("authorised", False),
+    ("AUTHORISATION", False): ("pay_failed", False),
+    ("CAPTURE", True): ("pay_part", True),
+    ("CAPTURE_FAILED", True): ("pay_reversed", True),
+    ("CANCELLATION", True): ("pay_closed", False),
+    ("TECHNICAL_CANCEL", True): ("pay_closed", False),
+    ("REFUND", True): ("refund", True),
+    ("REFUND", False): ("refund_failed", True),
+    ("REFUND_FAILED", True): ("refund_failed", True),
+}
+
+
+def adyen_item(gateway, item):
+    success = {"true": True, "false": False}.get(item.get("success"))
+    if success is None:
+        raise BadMessage("neither success nor none")
+    event, has_money = ADYEN_EVENTS.get((text_of(item, "eventCode"), success),
+                                        (None, False))
+    if event is None:
+        return []
+    psp = text_of(item, "pspReference")
+    reference = optional_text(item, "merchantReference")
+    amount = part_of(item, "amount") if has_money else None
+    about_refund = event.startswith("refund")
+    return [Fact(gateway, psp, event,
+                 order_no=None if about_refund or event == "pay_reversed"
+                 else reference,
+                 amount=integer(amount.get("value")) if has_money else None,
+                 currency=text_of(amount, "currency") if has_money else None,
+                 occurred_at=rfc3339(text_of(item, "eventDate")),
+                 payment_txn=psp if event == "pay_reversed" else None,
+                 refund_no=reference if about_refund else None,
+                 payload=compact(item))]
+
+
+def adyen_notice(gateway, body):
+    document = read_json(body)
+    if document.get("live") != "false":
+        raise BadMessage("not of the test mode")
+    items = document.get("notificationItems")
+    if not isinstance(items, list):
+        raise BadMessage("no items")
+    return [fact for item in items for fact in adyen_item(
+        gateway, part_of(item, "NotificationRequestItem"))]
+
+
+def adyen_query(gateway, payment_no, document):
+    """Adyen can't be asked; all that it has to say comes by itself."""
+    return Answer("not_paid")
+
+
+def adyen_refund_answer(gateway, document, number):
+    return Answer("pending")
+
+
 # ---- by gateway ----
 
 NOTICES = {"wechat": wechat_notice, "alipay": alipay_notice,
-           "stripe": stripe_notice}
+           "stripe": stripe_notice, "adyen": adyen_notice}
 QUERIES = {"wechat": wechat_query, "alipay": alipay_query,
-           "stripe": stripe_query}
+           "stripe": stripe_query, "adyen": adyen_query}
 CLOSES = {"wechat": wechat_close, "alipay": alipay_close,
-          "stripe": stripe_close}
+          "stripe": stripe_close, "adyen": adyen_query}
 REFUNDS = {"wechat": wechat_refund_answer, "alipay": alipay_refund_answer,
-           "stripe": stripe_refund_answer}
+           "stripe": stripe_refund_answer, "adyen": adyen_refund_answer}
 
 
 def notice(gateway, body):
@@ -544,6 +645,6 @@ def close_answer(gateway, payment_no, document):
     return CLOSES[gateway](gateway, payment_no, document)
 
 
-def refund_answer(gateway, document):
+def refund_answer(gateway, document, number):
     """What the answer to "refund this" or "how stands this refund?" says."""
-    return REFUNDS[gateway](gateway, document)
+    return REFUNDS[gateway](gateway, document, number)

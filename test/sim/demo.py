@@ -1,8 +1,9 @@
 """The main job, watched: `make demo`.
 
-A simulated shop creates orders, three simulated gateways take the buyers'
+A simulated shop creates orders, four simulated gateways take the buyers'
 money and call back as badly as gateways can, worker programs do the tasks,
-and in the middle the server is killed.  In the end every account must agree.
+people settle what nobody else can, and in the middle the server is killed.  In
+the end every account must agree, and nothing may be left to settle.
 
 This is the director: it sets up, starts the processes, shows how it goes,
 kills and restarts the server, waits for the end, and judges.
@@ -14,7 +15,7 @@ Exit status 0 only if everything is right.
 
 What is where: stories.py what can happen to an order · fate.py its dice ·
 shop.py, gateway.py (books.py, mail.py, channels.py, ledger.py), worker.py the
-processes · templates.py bodies that gateways send · endpoint.py, decode.py
+processes, and people.py · templates.py bodies that gateways send · endpoint.py, decode.py
 how the shop takes them · balance.py the judgement · board.py, link.py,
 wire.py, setup.py, crash.py, progress.py, history.py helpers.
 """
@@ -34,6 +35,7 @@ import psycopg
 import balance
 import crash
 import history
+import people
 import setup
 import stories
 from board import VERDICTS, Board
@@ -41,7 +43,7 @@ from link import Again, Broken, Link, Stopped
 from progress import Progress
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GATEWAYS = ("wechat", "alipay", "stripe")
+GATEWAYS = ("wechat", "alipay", "stripe", "adyen")
 CREATE_FOR = 80         # seconds in which the orders come
 PATIENCE = 360          # seconds after which the demo gives up
 CLERKS, SENDERS, BURSTERS, WORKERS = 4, 2, 8, 2
@@ -50,6 +52,17 @@ STATES = "SELECT state, count(*) FROM payorder.orders GROUP BY state"
 OPEN_TASKS = """
 SELECT (SELECT count(*) FROM payorder.task_ready WHERE run_at < 'infinity')
      + (SELECT count(*) FROM payorder.task_leases)
+"""
+# what people can decide, and alarms that are still to come
+LEFT = """
+SELECT (SELECT count(*) FROM payorder.attention WHERE decisions <> '{}')
+     + (SELECT count(*) FROM payorder.timers AS t
+        JOIN payorder.orders AS o ON o.order_no = t.order_no
+        JOIN payorder.state_timers AS s
+          ON s.machine_id = o.machine_id AND s.state = o.state
+         AND s.number = t.number
+        WHERE t.kind = 'state' AND t.state = o.state AND s.action = 'alarm'
+          AND t.due_at < pg_catalog.now() + '20 seconds')
 """
 
 
@@ -81,6 +94,7 @@ class Director:
             "clerks": CLERKS, "senders": SENDERS, "bursters": BURSTERS,
             "director": take(1),
             "shop": {"row": next(rows), "slots": take(CLERKS + 2)},
+            "people": {"row": next(rows), "slots": take(len(people.NAMES))},
             "gateways": {}, "workers": []}
         for name in GATEWAYS:
             config["gateways"][name] = {
@@ -111,6 +125,7 @@ class Director:
                       "a gateway did not start")
         for n in range(WORKERS):
             self.start_worker(n)
+        self.start("people", "people.py")
         self.start("shop", "shop.py")
 
     def start_worker(self, n):
@@ -122,7 +137,7 @@ class Director:
         for n in range(WORKERS):
             if self.processes[f"worker {n}"].poll() is not None:
                 self.start_worker(n)
-        for name in (*GATEWAYS, "shop"):
+        for name in (*GATEWAYS, "shop", "people"):
             if self.processes[name].poll() is not None:
                 raise RuntimeError(f"the process of {name} ended")
 
@@ -155,14 +170,15 @@ class Director:
         if self.board.sum("played") < self.orders or \
                 self.board.sum("outbox") > 0 or states != wanted:
             return False
-        rows = self.ask(OPEN_TASKS)
-        return rows is not None and rows[0][0] == 0
+        return all(rows is not None and rows[0][0] == 0
+                   for rows in map(self.ask, (OPEN_TASKS, LEFT)))
 
     def watch(self):
         wanted = dict(Counter(fate.end for fate in self.fates))
         quiet = 0
         while self.progress.seconds < PATIENCE:
             self.look_after()
+            self.ask(setup.HASTEN)
             states = dict(self.ask(STATES) or ())
             over = sum(min(states.get(state, 0), count)
                        for state, count in wanted.items())
@@ -260,8 +276,11 @@ class Director:
                f"an answer; {n('deaths')} workers died, "
                f"{n('late_answers')} answers came too late and were refused.")
         yield (f"Shop:     {n('created'):,} orders, {n('begun'):,} payments "
-               f"begun, {n('shipped'):,} shipped, {n('refused'):,} wishes "
-               f"refused as they had to be.")
+               f"begun, {n('shipped'):,} shipped, {n('repriced'):,} repriced, "
+               f"{n('refused'):,} wishes refused as they had to be.")
+        yield (f"People:   {n('decisions'):,} decisions; {n('second'):,} times "
+               f"one alone was not enough, {n('overtaken'):,} times a message "
+               f"was faster.")
         yield (f"Database: {n('calls'):,} calls in {seconds:.0f} s "
                f"({n('calls') / seconds:.0f}/s), {n('broken'):,} broken by "
                f"the crash, {n('retried'):,} tried again.")

@@ -16,7 +16,7 @@ INGEST = """
 SELECT verdict, ack_status FROM payorder.ingest(
     gateway => %s, txn_id => %s, event => %s, order_no => %s, amount => %s,
     currency => %s, occurred_at => %s, payload => %s, source => 'callback',
-    payment_txn => %s, refund_no => %s)
+    payment_txn => %s, refund_no => %s, amount_is_total => %s)
 """
 
 
@@ -47,11 +47,10 @@ class Endpoint:
 
     def _ingest(self, fact):
         """The verdict, None if it is not acknowledged."""
-        if fact.amount_is_total:
-            raise decode.BadMessage("a running total: ask for the amount")
         (verdict, ack_status), = self.link.call(
             INGEST, (fact.gateway, fact.txn_id, fact.event, fact.order_no,
                      fact.amount, fact.currency, fact.occurred_at,
-                     fact.payload, fact.payment_txn, fact.refund_no))
+                     fact.payload, fact.payment_txn, fact.refund_no,
+                     fact.amount_is_total))
         self.board.add(verdict)
         return verdict if ack_status is not None else None

@@ -15,7 +15,6 @@ import hashlib
 import random
 from dataclasses import dataclass, field
 
-GATEWAYS = ("wechat", "alipay", "stripe")
 POTS = ("kept", "review", "owed", "returning", "returned", "disputed",
         "undone", "overdrawn")
 LOST = 0.11         # of those callbacks that a question to the gateway finds
@@ -40,13 +39,18 @@ class Back:
     """How a gateway treats a request to pay back.
 
     outcome: ok · slow (pending, done later) · refused · stuck · never (no
-    answer, never done).  silences: so many requests get no answer first;
-    done_in_silence: the first of them was carried out all the same.
+    answer, never done).  silences: so many requests get no answer first, nor
+    do those of the first silent_for seconds; done_in_silence: the first of
+    them was carried out all the same.  cured: what a stuck one becomes once a
+    person has seen to it in the gateway's console: done or refused.
     """
 
     outcome: str = "ok"
     silences: int = 0
+    silent_for: float = 0
     done_in_silence: bool = False
+    takes: float = 1.5          # seconds that a slow one is pending
+    cured: str = "done"
     delivery: Delivery = None
 
 
@@ -67,17 +71,34 @@ class Try:
     failures: int = 0           # Stripe: declined so often first
     finished: bool = False      # Alipay: TRADE_FINISHED follows
     back: Back = field(default_factory=Back)     # of refunds payorder makes
+    again: Back = None          # of those that people ask for
     pots: dict = field(default_factory=dict)     # where its money must end
 
 
 @dataclass
 class RefundPlan:
-    """A refund that the shop asks for; refused: payorder must refuse it."""
+    """A refund that the shop asks for; refused: payorder must refuse it.
+
+    over: it may need several payments.  suspect: support's reason is such
+    that whoever decides about it cancels it.
+    """
 
     number: str
     amount: int
     back: Back
     refused: bool = False
+    over: bool = False
+    suspect: bool = False
+
+
+@dataclass
+class Dispute:
+    """A buyer's bank takes the money of a payment back, and may lose."""
+
+    k: int
+    amount: int
+    withdrawn: Delivery
+    ended: Delivery
 
 
 @dataclass
@@ -92,6 +113,9 @@ class Fate:
     cooling_off: str | None = None
     tries: list = field(default_factory=list)
     refunds: list = field(default_factory=list)
+    disputes: list = field(default_factory=list)
+    machine: str = "order"
+    price: int = None           # what it is repriced to
     console: int = 0            # refunded in the gateway's console
     foreign: Try | None = None  # a payment that names nobody
     end: str = "completed"      # the state that it must end in
@@ -109,6 +133,8 @@ def transaction_id(gateway, seed, i, k):
     mix = hashlib.sha256(f"{seed}/{i}/{k}/{gateway}".encode())
     if gateway == "stripe":
         return "pi_3" + mix.hexdigest()[:23]
+    if gateway == "adyen":
+        return mix.hexdigest()[:16].upper()
     digits = "%014d" % (int(mix.hexdigest()[:14], 16) % 10 ** 14)
     if gateway == "wechat":
         return "4200%06d%s%s" % (i % 10 ** 6, "%04d" % (k % 10 ** 4), digits)
@@ -167,6 +193,7 @@ def add_try(fate, seed, gateway, amount=None, currency=None, may_lose=True):
                back=draw_back(rng))
     made.finished = gateway == "alipay" and rng.random() < 0.1
     made.failures = rng.choice((1, 1, 2, 3))
+    made.again = draw_back(rng)
     fate.tries.append(made)
     return made
 
@@ -175,17 +202,33 @@ def money(amount, **pots):
     """The pots of a payment: what is not said elsewhere is kept."""
     full = dict.fromkeys(POTS, 0)
     full.update(pots)
-    full["kept"] = amount - sum(pots.values())
+    full["kept"] = amount + 2 * full["overdrawn"] - sum(full.values())
     return full
+
+
+def shop_keeps(txn_id):
+    """What the shop does with money that a failed refund left with it.
+
+    Its policy: people (people.py) hold to it, and the fates foresee it.
+    """
+    return hashlib.sha256(txn_id.encode()).digest()[0] % 3 == 0
+
+
+def after_failure(made, amount):
+    """The pots of an order's payment when the refund of an amount failed."""
+    return money(made.amount) if shop_keeps(made.txn_id) \
+        else money(made.amount, returned=amount)
 
 
 def draw_gateway(rng):
     dice = rng.random()
-    return GATEWAYS[0 if dice < 0.4 else 1 if dice < 0.75 else 2]
+    return "wechat" if dice < 0.4 else "alipay" if dice < 0.75 else "stripe"
 
 
 def draw_currency(rng, gateway):
     dice = rng.random()
+    if gateway == "adyen":
+        return "EUR"
     if gateway != "stripe":
         return "CNY"
     for share, currency in ((0.4, "USD"), (0.7, "EUR"), (0.85, "JPY"),

@@ -3,11 +3,12 @@
 usage: gateway.py CONFIG NAME
 
 Answers on a Unix socket: the shop tells what buyers and clerks do and
-registers numbers; workers ask.  A connection that says "watch" is told which
+registers numbers; workers ask; people look at the console.  A connection that says "watch" is told which
 messages were acknowledged.  It never reads payorder's tables: of the database
 it knows the callback's endpoint only.
 """
 
+import functools
 import json
 import sys
 import threading
@@ -36,13 +37,21 @@ class Gateway:
         self.orders = {"register": books.register, "pay": books.pay,
                        "release": books.release, "fail": books.fail,
                        "close": books.close_by_itself, "lie": books.lie,
+                       "authorise": books.authorise, "revoke": books.revoke,
                        "console_refund": books.console_refund,
-                       "foreign": books.foreign}
+                       "unrefund": books.unrefund,
+                       "foreign": books.foreign, "ghost": books.ghost}
+        for do in ("withdraw", "reinstate", "lose"):
+            for n in (0, 1):
+                self.orders[do + "2" * n] = functools.partial(
+                    books.dispute, do=do, n=n)
         self.questions = {"payment": books.ask_payment,
                           "close": books.ask_close,
                           "refund": books.ask_refund,
                           "about_refund": books.ask_about_refund,
-                          "has": books.has}
+                          "has": books.has,
+                          "refund_state": books.refund_state,
+                          "console": books.console, "knows": books.knows}
         serve(mine["socket"], self.handle)
 
     def tell_watchers(self, i, k, label):

@@ -1,7 +1,7 @@
 """What a newcomer should see: the machine, and one order's life."""
 
-INTERESTING = ("cancel_in_doubt", "late_reopened", "paid_twice",
-               "failed_first", "part_refunds")
+INTERESTING = ("reversed", "disputed", "cancel_in_doubt", "late_reopened",
+               "paid_twice", "failed_first", "part_refunds")
 
 DIAGRAM = "SELECT payorder.machine_diagram('order', 'mermaid')"
 EVENTS = """

@@ -140,7 +140,7 @@ class Model:
         payment = self.payments.get(key)
         if payment is None:
             payment = Payment(*key, message.event, message.amount,
-                              message.currency)
+                              message.currency, since=self.now)
             self.payments[key] = payment
         if order is not None and payment.order is None:
             payment.order = order
@@ -165,7 +165,9 @@ class Model:
     def note_gateway_id(self, refund):
         self.by_gateway_id[refund.payment.gateway, refund.gateway_id] = refund
 
-    def automatic_return(self, payment, cause, amount):
+    def automatic_return(self, payment, cause):
+        """Of all that is owed and has no refund (choice)."""
+        amount = payment.pot("owed") - payment.held()
         for refund in payment.refunds:
             assert refund.cause not in AUTOMATIC or \
                 refund.state in ("failed", "cancelled"), payment
@@ -184,6 +186,9 @@ class Model:
         """After every line and decision that moves money of a payment."""
         if order is None:
             return
+        if order.refund_all_waits and not any(
+                payment.stuck() for payment in order.payments):
+            order.refund_all_waits, order.refund_all_due = False, True
         if order.kept > kept_before and \
                 order.machine.refunds_all(order.state):
             order.refund_all_due = True
@@ -287,11 +292,15 @@ class Model:
 
     # ---- deciding ----
 
-    def decide(self, row, draining=False, locked=False):
+    def decide(self, row, draining=False, locked=False, met=None):
         """9 and all below, for a stored row; returns the case.  locked: the
-        order's lock could not be had, which only the database can know."""
+        order's lock could not be had; met: parked so by the database, since
+        what it waits for was there but not committed; only the database can
+        know these."""
         case = lines.find(self, row)
-        verdict = lines.line_9(case) or lines.line_10(case) or \
+        verdict = self.meeting(case, met) if met else None
+        row.recheck = verdict is not None
+        verdict = verdict or lines.line_9(case) or lines.line_10(case) or \
             lines.line_11(case)
         if verdict is None and locked:
             self.write_payment(case, case.order)
@@ -316,9 +325,31 @@ class Model:
         self.list_row(row)
         return case
 
+    def meeting(self, case, met):
+        """DESIGN 7: who does not wait for what is not committed yet leaves a
+        row that is looked at again.  met: (since when the call ran, verdict,
+        detail)."""
+        began, verdict, detail = met
+        if detail == "order":
+            known = case.order
+            case.order = case.attempt = None
+        else:
+            dispute = self.dispute(case)
+            known = case.refund or case.payment or dispute
+            refund = case.refund and case.refund.payment
+            known = max((one for one in (case.payment, refund, case.order)
+                         if one is not None), key=lambda one: one.since,
+                        default=None)
+        if known is None or known.since < began:
+            return None
+        self.write_payment(case, None)
+        return Verdict("meeting", verdict, detail)
+
     def decide_under_lock(self, case):
         self.write_payment(case, case.order)
         order = case.order
+        if case.payment is not None:
+            order = case.payment.order      # whose money moves
         saved = order.snapshot() if order and order.trouble else None
         try:
             kept = order.kept if order else 0
@@ -335,13 +366,13 @@ class Model:
 
     # ---- ingest ----
 
-    def ingest(self, message, locked=False):
+    def ingest(self, message, locked=False, met=None):
         row = self.callbacks.get(message.key)
         bad = lines.invalid(self, message)
         if row is None:
             verdict = self.other_event(message)
             if verdict is None or bad:
-                return self.first_sight(message, bad, locked)
+                return self.first_sight(message, bad, locked, met)
             return self.answer(verdict, None)
         if row.invalid and not bad:                             # 5b
             self.lines["5b"] += 1
@@ -349,7 +380,7 @@ class Model:
             verdict = self.other_event(message)
             if verdict is not None:
                 return self.answer(verdict, None)
-            return self.first_sight(message, False, locked)
+            return self.first_sight(message, False, locked, met)
         if lines.facts_differ(self, row, message) or \
                 (bad and row.waiting):                          # 8
             self.conflicts[message.key] += 1
@@ -362,17 +393,19 @@ class Model:
         if row.verdict == "deferred" and not locked:
             case = self.again_deferred(row)
         else:
-            case = self.decide(row, locked=locked)
+            case = self.decide(row, locked=locked, met=met)
         self.wake(case.payment, case.order, message)
         return self.answer(None, row)
 
     def again_deferred(self, row):
-        """12: nobody overtakes: all of the order, in the drain order."""
+        """12: nobody overtakes: those of the order before it in the drain
+        order, then itself."""
         case = lines.find(self, row)
         if case.order is None or row.set_aside or \
                 self.gateways[row.message.gateway].paused:
             return self.decide(row)
-        self.drain(self.deferred_of(case.order))
+        self.drain([one for one in self.deferred_of(case.order)
+                    if one is row or one.drain_key < row.drain_key])
         return lines.find(self, row)
 
     def other_event(self, message):
@@ -383,7 +416,7 @@ class Model:
             return Verdict("8 other", "conflict", "fact")
         return None
 
-    def first_sight(self, message, bad, locked):
+    def first_sight(self, message, bad, locked, met):
         self.arrivals += 1
         row = Callback(Message(**vars(message)), self.arrivals, invalid=bad)
         self.callbacks[message.key] = row
@@ -397,7 +430,7 @@ class Model:
             self.lines["5"] += 1
             self.wake(case.payment, None, message)
             return self.answer(None, row)
-        case = self.decide(row, locked=locked)
+        case = self.decide(row, locked=locked, met=met)
         if row.verdict != "deferred":
             self.wake(case.payment, case.order, message)
         return self.answer(None, row)
@@ -439,7 +472,7 @@ class Model:
                 raise Refused("PO003: other content")
             return order
         order = Order(order_no, amount, currency, self.machines[machine],
-                      pay_within, cooling_off)
+                      pay_within, cooling_off, since=self.now)
         self.orders[order_no] = order
         if amount == 0:
             payment = Payment("none", order_no, "pay", 0, currency, order,
@@ -498,6 +531,8 @@ class Model:
             purse = self.payments[payment]
             if purse.order is not order:
                 raise Refused("the payment of another order")
+        if purse.stuck():
+            raise Refused("PO006: one is stuck")                # 40
         owed = purse.pot("owed") - purse.held()
         can = owed + purse.pot("kept")
         amount = can if amount is None else amount
@@ -512,13 +547,16 @@ class Model:
         self.wake(purse, order)
 
     def run_refund_all(self, order):
-        """The kernel's task: one numbered refund per kept payment."""
+        """The kernel's task: one numbered refund per kept payment; where one
+        is stuck a new number is refused (40), so it waits for its end."""
         order.refund_all_due = False
         if not order.machine.refunds_all(order.state):
             return
         for payment in order.payments:
             amount = payment.pot("kept")
-            if amount > 0:
+            if amount > 0 and payment.stuck():
+                order.refund_all_waits = True
+            elif amount > 0:
                 payment.move("kept", "returning", amount)
                 self.add_refund(Refund(
                     self.kernel_number(payment, "order"), payment, amount,
@@ -541,13 +579,17 @@ class Model:
             raise Refused(f"no return of {number} to be asked about: "
                           f"{refund and refund.state}")
 
-    def complete(self, kind, number, messages=(), confirmed=None):
+    def complete(self, kind, number, messages=(), confirmed=None,
+                 unknown=False):
         """A worker's answer: messages are ingested; confirmed: of a return,
-        whether the gateway confirms all that it was asked about."""
+        whether the gateway confirms all that it was asked about; unknown: the
+        gateway does not know the refund."""
         answers = [self.ingest(message) for message in messages]
         refund = self.refund(number)
         if kind == "refund":
             self.in_doubt(refund)
+        if kind == "query_refund" and unknown and refund.state == "in_doubt":
+            refund.claimed = False      # choice: its new task is not
         if kind == "return" and confirmed and refund.state == "held":
             self.release(refund)
         elif kind == "return":
@@ -582,16 +624,16 @@ class Model:
                 payment.event != row.message.event:
             raise Refused("it made no payment")
         order = payment.order or self.orders.get(order_no)
-        if decision == "attach":
-            return self.attach(row, order)
         if payment.pot("review") == 0:
             raise Refused("nothing to decide")
+        if decision == "attach":
+            return self.attach(row, order)
         kept = order.kept if order else 0
         if decision == "return":
             amount = payment.pot("review")
             payment.disposition = "surplus"                     # choice
             payment.move("review", "owed", amount)
-            self.automatic_return(payment, "review", amount)
+            self.automatic_return(payment, "review")
             if row.verdict == "parked":
                 self.set_verdict(row, "late", "returned")
         else:
@@ -641,7 +683,7 @@ class Model:
         return self.answer(None, row)
 
     def set_verdict(self, row, verdict, detail):
-        row.verdict, row.detail = verdict, detail
+        row.verdict, row.detail, row.decided = verdict, detail, self.now
         self.lines["settled " + verdict] += 1
         self.list_row(row)
 
@@ -713,12 +755,15 @@ class Model:
         done = False
         ready = [row for row in self.deferred if not row.set_aside and
                  not self.gateways[row.message.gateway].paused]
+        ready += {row for rows in self.waiting.values() for row in rows
+                  if row.recheck}
         groups = {}
         for row in ready:
             groups.setdefault(lines.find(self, row).order, []).append(row)
         for rows in groups.values():
             self.drain(rows)
-            done = done or any(row.verdict != "deferred" for row in rows)
+            done = done or any(row.verdict != "deferred" and
+                               not row.recheck for row in rows)
         for order in self.orders.values():
             if order.refund_all_due:
                 self.run_refund_all(order)

@@ -147,7 +147,8 @@ def find(world, row):
     if message.event not in ADDRESSED:
         case.payment = named_payment(world, message)
         case.refund = world.known_refund(message)
-        case.order = case.payment.order if case.payment else order
+        case.order = case.payment.order if case.payment else None
+        case.order = case.order or order
         return case
     case.payment = world.payments.get((message.gateway, message.txn_id))
     named = [payment.order for payment in
@@ -229,10 +230,9 @@ def give_back(case, cause):
     """What is left of it in review is owed, and returned automatically."""
     payment = case.payment
     payment.disposition = "surplus"
-    amount = payment.pot("review")
-    payment.move("review", "owed", amount)
-    if amount > 0:
-        case.world.automatic_return(payment, cause, amount)
+    payment.move("review", "owed", payment.pot("review"))
+    if payment.pot("owed") > payment.held():
+        case.world.automatic_return(payment, cause)
 
 
 def line_reversed(case):
@@ -564,7 +564,7 @@ def line_42(case):
     # 42
     if case.event != "chargeback":
         return None
-    payment, order = case.payment, case.order
+    payment, order = case.payment, case.payment.order
     payment.cancel_all()
     payment.take(case.amount, ("kept", "owed", "review"), "disputed")
     case.row.dispute_left = case.amount
@@ -592,7 +592,7 @@ def line_43(case):
     dispute.dispute_left = 0
     target = {"order": "kept", "surplus": "owed"}.get(payment.disposition,
                                                       "review")
-    if target == "kept" and case.order.is_refunded:
+    if target == "kept" and payment.order.is_refunded:
         target = "owed"
     payment.come_back("disputed", case.amount, [(target, case.amount)])
     return Verdict("43", "applied")

@@ -146,9 +146,10 @@ class Refund:
 
     @property
     def unclaimed(self):
-        """Nobody can have asked the gateway for it yet."""
+        """Nobody can have asked the gateway for it yet, or the gateway has
+        said that it never had it."""
         return self.state == "held" or \
-            (self.state == "asked" and not self.claimed)
+            (self.state in ("asked", "in_doubt") and not self.claimed)
 
 
 @dataclass(eq=False)
@@ -164,6 +165,7 @@ class Payment:
     reversed: bool = False
     pots: dict = None
     refunds: list = field(default_factory=list)     # oldest first
+    since: float = 0            # when the call that made it ended
 
     def __post_init__(self):
         self.pots = dict.fromkeys(POTS, 0)
@@ -181,6 +183,9 @@ class Payment:
         """What held returns will take of what is owed."""
         return sum(refund.amount for refund in self.refunds
                    if refund.state == "held")
+
+    def stuck(self):
+        return any(refund.state == "stuck" for refund in self.refunds)
 
     def move(self, source, target, amount):
         self.pots[source] -= amount
@@ -251,8 +256,9 @@ class Order:
     state: str = None
     frozen: bool = False
     refund_all_due: bool = False
+    refund_all_waits: bool = False      # until none is stuck
     trouble: bool = False       # a trigger raises when its state changes
-    protected: bool = False     # its closing timers were put off
+    since: float = 0            # when the call that created it ended
     payments: list = field(default_factory=list)
     attempts: list = field(default_factory=list)
 
@@ -391,6 +397,7 @@ class Callback:
     dispute_left: int = 0
     lost: bool = False
     decided: float = 0          # when the call that did ended
+    recheck: bool = False       # it met what it waits for, still uncommitted
 
     @property
     def waiting(self):

@@ -12,7 +12,7 @@ import time
 WIDTH = 30
 SPARSE = 10         # seconds between lines where there is no terminal
 
-STATES = ("pending", "closing", "cancelling", "paid", "to_ship", "shipped",
+STATES = ("pending", "part_paid", "closing", "cancelling", "paid", "to_ship", "shipped",
           "refunding", "completed", "expired", "cancelled", "refunded")
 
 

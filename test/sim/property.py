@@ -32,7 +32,7 @@ import property_stories as stories
 from model import Gateway, Model, Refused
 from property_calls import Alone, Complete, Ingest, RequestRefund
 from property_check import Check, kernel_numbers
-from property_session import Play, Session, Store
+from property_session import Play, Session, Store, Unexpected
 
 SESSIONS = 8
 SHOWN = 12              # differences that are printed
@@ -87,6 +87,11 @@ PARTS = {
                    "on": {"reopen": {"target": "full", "within": "300d"}}},
         "void": {"type": "final"},
         "gone": {"type": "final"}}}
+
+# which calls' errors are shown
+ERRORS = """
+SELECT gateway, txn_id, event, verdict, detail, error FROM payorder.callbacks
+WHERE error IS NOT NULL AND gateway = ANY (%s)"""
 
 LAW = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                    "order.machine.json")
@@ -277,6 +282,7 @@ class Director:
             o.machine, o.pay_within, o.cooling_off = "order", 144000, 144000
             round_.subjects.append(o)
             self.by_itself(store, o.create())
+            o.created = True
             self.execute("INSERT INTO property_trouble VALUES (%s)",
                          (o.number,))
             self.alone(store, "trouble on", o.number)
@@ -343,7 +349,7 @@ class Director:
 
     def judge(self, round_, model, store):
         """Tells the model all calls, and compares."""
-        gateways = list(round_.gateways.values())
+        gateways = self.gateways = list(round_.gateways.values())
         calls = sorted(store.calls, key=lambda call: call.number)
         ours = {call.refund_no for call in calls
                 if isinstance(call, RequestRefund)}
@@ -369,6 +375,8 @@ class Director:
         print(f"seed {self.options.seed}: {len(wrong)} differences")
         for order_no, what in wrong[:SHOWN]:
             print(f"  {order_no}: {what}")
+        for row in self.execute(ERRORS, (self.gateways,)):
+            print("  error:", *row)
         order_no = wrong[0][0]
         order = model.orders.get(order_no)
         if order is not None:
@@ -380,6 +388,12 @@ class Director:
             names = {last.claimed.payload.get("txn_id")}
         else:
             names = {order_no}
+            if order_no is None:        # "...: gateway:txn_id: ..."
+                names |= set(wrong[0][1].replace(":", " ").split())
+                for key, payment in model.payments.items():
+                    if key[1] in names:
+                        order = payment.order
+                        print(f"  {key}: {payment.pots}")
         names |= {call.message.txn_id for call in calls
                               if call.subject == order_no and order_no and
                               isinstance(call, Ingest)}
@@ -392,6 +406,10 @@ class Director:
                 print(call)
         print(calls[-1])
         self.show_money(order, model)
+        if self.options.log:
+            with open(self.options.log, "w", encoding="utf-8") as file:
+                for call in calls:
+                    print(call.subject, call, file=file)
         print("Calls that took long:")
         for call in calls:
             if call.seconds > 1:
@@ -469,6 +487,8 @@ def main():
                         default=random.randrange(1, 10 ** 6))
     for name in ("only-old", "no-pause", "no-trouble", "no-fail-for-good"):
         parser.add_argument("--" + name, action="store_true")
+    parser.add_argument("--log", help="file for all calls of a round that "
+                        "differs")
     parser.add_argument("--lock-wait", default="5s")
     parser.add_argument("--avoid", action="append", default=[],
                         help="a combination that is known to differ: early")
@@ -477,7 +497,7 @@ def main():
     options = parser.parse_args()
     try:
         return 0 if Director(options).run() else 1
-    except Difference as error:
+    except (Difference, Unexpected) as error:
         print(f"property: {error}", file=sys.stderr)
         return 1
 

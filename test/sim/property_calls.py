@@ -147,7 +147,9 @@ class Ingest(Call):
 
     def tell(self, model):
         locked = self.answer[:2] == ("deferred", "locked")
-        expected = self.expected = model.ingest(self.message, locked)
+        met = (self.began, *self.answer[:2]) \
+            if self.answer[0] == "parked" else None
+        expected = self.expected = model.ingest(self.message, locked, met)
         if not agree(self.answer, expected) and \
                 not self.became(model, expected):
             return (f"{expected.verdict}({expected.detail}) by line "
@@ -318,7 +320,7 @@ class Complete(Call):
     def tell(self, model):
         expected = self.expected = model.complete(
             self.claimed.kind, self.claimed.payload.get("refund_no"),
-            self.said, self.all_confirmed)
+            self.said, self.all_confirmed, self.unknown)
         for answer, one in zip(self.answer[0], expected):
             if not agree(answer, one):
                 return (f"{one.verdict}({one.detail}) by line {one.line}")

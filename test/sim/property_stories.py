@@ -70,6 +70,7 @@ class Subject:
         self.cooling_off = rng.choice((1, 144000))
         self.attempts = []          # (payment_no, gateway, amount)
         self.sent = []              # messages, to be said again
+        self.created = False
         self.known = set()          # keys that were answered
         self.refunds = []           # (refund_no, gateway, txn, amount)
         self.counts = itertools.count(1)
@@ -86,6 +87,11 @@ class Subject:
 
     def message(self, event, gateway, txn_id, reference=None, amount=None,
                 currency=None, **more):
+        if gateway in self.round.paused and event not in ADDRESSED:
+            # open: what waits for a pause without an order
+            if not self.created:
+                return None
+            reference = reference or self.number
         message = Message(gateway, txn_id, event, reference, amount, currency,
                           more.pop("at", None) or self.round.time(), **more)
         self.sent.append(message)
@@ -106,7 +112,8 @@ class Subject:
         """One that was or will be said, or None."""
         said = self.payments()
         if "early" in self.round.options.avoid:
-            said = [message for message in said if message.key in self.known]
+            said = [message for message in said if message.key in self.known
+                    and (message.amount or 0) > 0]
         return self.rng.choice(said) if said else None
 
     def create(self):
@@ -119,8 +126,9 @@ class Subject:
 def created(o, wait=0):
     for _ in range(wait):
         yield None
-    while not (yield o.create()):
+    while o.round.paused or not (yield o.create()):
         yield None
+    o.created = True
 
 
 def attempt_paid(o, wait=0):
@@ -369,10 +377,11 @@ def refund_external(o, wait=0):
             reference = rng.choice(o.round.subjects).number
             if "payment_txn" not in more:
                 reference = o.number
-        yield o.message("refund", said.gateway, identity, reference, amount,
-                        currency, **more)
-        if rng.random() < 0.3 and (said.key in o.known or
-                                   "failed-first" not in o.round.options.avoid):
+        got = yield o.message("refund", said.gateway, identity, reference,
+                              amount, currency, **more)
+        done = got is not None and got.answer[0] == "applied"
+        if rng.random() < 0.3 and (done or "failed-first"
+                                   not in o.round.options.avoid):
             more.pop("refund_no", None)
             yield o.message(rng.choice(("refund_failed", "refund_stuck")),
                             said.gateway, identity, None, amount, None, **more)
@@ -462,7 +471,7 @@ def disputed(o, wait=0):
             steps.append(o_step(o, "chargeback_reversed", said.gateway,
                                 identity, back, None,
                                 **(named if rng.random() < 0.8 or
-                                   always_named else {})))
+                                   always_named or o.round.paused else {})))
         if rng.random() < 0.4:
             steps.append(o_step(o, "chargeback_lost", said.gateway, identity,
                                 None, None, **named))
@@ -515,6 +524,9 @@ def again(o):
     if not o.sent:
         return None
     said = rng.choice(o.sent)
+    if said.gateway in o.round.paused and said.event not in ADDRESSED and \
+            said.reference is None:
+        return None             # open: as above
     dice = rng.random()
     changed = {}
     if dice < 0.08 and said.amount is not None:
@@ -530,9 +542,11 @@ def again(o):
     elif dice < 0.2 and said.amount is not None:
         changed["amount"] = None if not o.round.paused else said.amount
     elif dice < 0.24 and said.amount is None and \
+            "fill" not in o.round.options.avoid and \
             said.event not in ("pay", "pay_part"):
         changed["amount"] = 5
     elif dice < 0.27 and said.reference is None and \
+            "fill" not in o.round.options.avoid and \
             said.event not in ("pay", "pay_part"):
         changed["reference"] = o.number
     elif dice < 0.29 and not o.round.paused and said.amount:
@@ -542,7 +556,9 @@ def again(o):
     elif dice < 0.33 and said.event == "pay" and \
             o.round.allowed("pay_part") and (
                 "ch" not in said.txn_id or
-                "form" not in o.round.options.avoid):
+                "form" not in o.round.options.avoid) and (
+                (said.amount or 0) > 0 or
+                "other-invalid" not in o.round.options.avoid):
         changed["event"] = "pay_part"
     if said.event == "refund" and said.amount_is_total and \
             "amount" not in changed and rng.random() < 0.02:

@@ -1,16 +1,19 @@
 """What the demo sets up in the database before it begins.
 
 The machine is the installed default one with its intervals divided, state by
-state, so that days pass in seconds; nothing else of it is changed.
+state, so that days pass in seconds; nothing else of it is changed.  Others are
+made of it: one takes payments in parts, one leaves disputed orders time, two
+have limits of refunds of their own.
 """
 
+import copy
 import json
 import re
 
 # by what each state's intervals are divided
 DIVISORS = {
     "pending": 10, "closing": 120, "cancelling": 60, "paid": 150,
-    "to_ship": 1440, "shipped": 43200, "refunding": 360, "expired": 60,
+    "to_ship": 1440, "shipped": 172800, "refunding": 360, "expired": 60,
 }
 # parameters stand for intervals of these states
 PARAMETERS = {"pay_within": "pending", "cooling_off": "paid"}
@@ -23,8 +26,42 @@ SETTINGS = {
                "parallel_attempts": True},
     "alipay": {"return_delay": "2 seconds", "auto_return_per_hour": 1000000},
     "stripe": {"return_delay": "2 seconds", "auto_return_per_hour": 1000000,
-               "pay_id_pattern": "^pi_", "failed_is_final": False},
+               "pay_id_pattern": "^pi_", "failed_is_final": False,
+               "idempotency_window": "4 seconds"},
+    "adyen": {"return_delay": "2 seconds", "auto_return_per_hour": 1000000,
+              "capture_mode": "manual"},
 }
+
+# Money above this, in minor units, needs two people.
+SECOND_PERSON = 60_000
+LIMITS = (
+    (None, {"second_person_above": SECOND_PERSON, "max_age": "180 days"}),
+    ("sale", {"share_per_hour": 0.003}),
+    ("watched", {"share_per_hour": 0}),
+)
+
+# What the extension waits for in minutes, and days, comes in seconds.
+HASTEN = """
+UPDATE payorder.task_ready SET run_at = pg_catalog.now() + '2 seconds'
+WHERE kind = 'query_refund'
+  AND run_at > pg_catalog.now() + '4 seconds' AND run_at < 'infinity'
+"""
+
+# A trigger of the shop's own, which raises for some orders.
+SHOP = ("CREATE SCHEMA shop",
+        "CREATE TABLE shop.broken (order_no text PRIMARY KEY)", """
+CREATE FUNCTION shop.watch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM shop.broken AS b WHERE b.order_no = NEW.order_no) THEN
+        RAISE EXCEPTION 'the shop''s own trigger is broken';
+    END IF;
+    RETURN NULL;
+END
+$$
+""", """
+CREATE TRIGGER watch AFTER UPDATE ON payorder.orders
+    FOR EACH ROW EXECUTE FUNCTION shop.watch()
+""")
 
 # lease, max_attempts, backoff: hours of patience in seconds
 KINDS = (
@@ -68,14 +105,33 @@ def faster(definition):
     return definition
 
 
+def machines(definition):
+    """{name: definition}: the fast machine, and what is made of it."""
+    found = {name: copy.deepcopy(definition)
+             for name in ("order", "parts", "patient", "sale", "watched")}
+    states = found["parts"]["states"]
+    states["pending"]["on"]["pay_part"] = {"target": "part_paid"}
+    states["part_paid"] = {
+        "on": {"pay": {"target": "paid", "stock": "confirm"},
+               "pay_part": {"target": "part_paid"},
+               "give_up": {"target": "given_up", "stock": "release"}},
+        "after": {"1h": {"fire": "give_up"}}}
+    states["given_up"] = {
+        "type": "final", "entry": {"enqueue": "refund_all"},
+        "on": {"refunded": {"target": "refunded"}}}
+    found["patient"]["parameters"]["auto_complete"] = "10m"
+    return found
+
+
 def prepare(link):
     """Extension, machine, gateways, task kinds; returns the server's name."""
     link.call("CREATE EXTENSION payorder")
     (definition,), = link.call("""
         SELECT definition FROM payorder.machines WHERE name = 'order'
         ORDER BY version DESC LIMIT 1""")
-    link.call("SELECT payorder.define_machine('order', %s)",
-              (json.dumps(faster(definition)),))
+    for name, made in machines(faster(definition)).items():
+        link.call("SELECT payorder.define_machine(%s, %s)",
+                  (name, json.dumps(made)))
     for gateway, settings in SETTINGS.items():
         link.call("SELECT payorder.add_gateway(%s, 'generic', %s, "
                   "settings => %s)",
@@ -84,5 +140,10 @@ def prepare(link):
         link.call("SELECT payorder.define_task_kind(%s, "
                   "lease => '5 seconds', max_attempts => %s, "
                   "backoff_list => %s)", (kind, most, backoff))
+    for machine, limits in LIMITS:
+        link.call("SELECT payorder.set_refund_limits(NULL, %s, %s)",
+                  (machine, json.dumps(limits)))
+    for statement in SHOP:
+        link.call(statement)
     (version,), = link.call("SHOW server_version")
     return version

@@ -29,11 +29,11 @@ from wire import dial
 
 CREATE = """
 SELECT order_no FROM payorder.create_order(
-    %s, %s, %s, pay_within => %s::interval, cooling_off => %s::interval)
+    %s, %s, %s, %s, pay_within => %s::interval, cooling_off => %s::interval)
 """
 CREATE_AND_BEGIN = """
 SELECT b.payment_no
-FROM payorder.create_order(%s, %s, %s, pay_within => %s::interval,
+FROM payorder.create_order(%s, %s, %s, %s, pay_within => %s::interval,
                            cooling_off => %s::interval) AS o,
      unnest(%s::text[]) WITH ORDINALITY AS g (gateway, n),
      LATERAL payorder.begin_payment(o.order_no, g.gateway,
@@ -54,10 +54,17 @@ FROM unnest(%s::text[]) AS o (order_no),
      LATERAL payorder.try_fire(o.order_no, 'ship', actor => 'warehouse') AS f
 """
 REFUND = """
-SELECT state FROM payorder.request_refund(%s, %s, amount => %s,
-                                          reason => 'returned goods',
+SELECT state FROM payorder.request_refund(%s, %s, amount => %s, reason => %s,
                                           actor => 'support')
 """
+REFUNDS = """
+SELECT state FROM payorder.request_refunds(%s, %s, amount => %s, reason => %s,
+                                           actor => 'support')
+"""
+REPRICE = """
+SELECT amount FROM payorder.reprice_order(%s, %s, 'support', 'another price')
+"""
+BREAK = "INSERT INTO shop.broken VALUES (%s) ON CONFLICT DO NOTHING"
 ARRIVED = """
 SELECT order_no FROM payorder.orders
 WHERE order_no = ANY (%s) AND state = ANY (%s)
@@ -82,10 +89,12 @@ class Play:
 
     def reference(self, tell):
         if tell.do == "foreign":
-            return "NOBODY%06dX" % self.fate.i
-        if tell.by_order or tell.k not in self.references:
+            return "NOBODY%06dX" % self.fate.i if self.fate.tries \
+                else self.fate.order_no + "x"
+        k = tell.k if tell.of is None else tell.of
+        if tell.by_order or k not in self.references:
             return self.fate.order_no
-        return self.references[tell.k]
+        return self.references[k]
 
 
 class Clerk:
@@ -119,7 +128,9 @@ class Shop:
             steps.Tell: self.tell, steps.Acked: self.wait_acked,
             steps.State: self.wait_state, steps.Fire: self.fire,
             steps.Ship: self.ship, steps.Refund: self.refund,
-            steps.RefundEnds: self.wait_refund}
+            steps.RefundEnds: self.wait_refund,
+            steps.RefundAt: self.wait_gateway,
+            steps.Reprice: self.reprice, steps.Break: self.broken}
 
     def run(self):
         slots = itertools.count(self.config["shop"]["slots"])
@@ -276,6 +287,17 @@ class Shop:
             group[number] = play
         return False
 
+    def wait_gateway(self, play, step, clerk):
+        """Whether the gateway has come so far; asked again after a while."""
+        gateway = play.fate.tries[0].gateway
+        number = play.fate.refunds[step.n].number
+        state = clerk.talks[gateway].ask({"ask": "refund_state",
+                                          "number": number})["answer"]
+        if state in step.states:
+            return True
+        self.later(play)
+        return False
+
     def ship(self, play, step, clerk):
         with self.lock:
             self.to_ship.append(play)
@@ -285,8 +307,8 @@ class Shop:
 
     def create(self, play, step, clerk):
         fate = play.fate
-        order = (fate.order_no, fate.amount, fate.currency, fate.pay_within,
-                 fate.cooling_off)
+        order = (fate.order_no, fate.amount, fate.currency, fate.machine,
+                 fate.pay_within, fate.cooling_off)
         if not step.tries:
             clerk.link.insist(CREATE, order)
             self.board.add("created")
@@ -369,8 +391,9 @@ class Shop:
     def refund(self, play, step, clerk):
         plan = play.fate.refunds[step.n]
         try:
-            clerk.link.insist(REFUND, (plan.number, play.fate.order_no,
-                                       plan.amount))
+            clerk.link.insist(REFUNDS if plan.over else REFUND, (
+                plan.number, play.fate.order_no, plan.amount,
+                "suspect" if plan.suspect else "returned goods"))
         except psycopg.Error as error:
             if not (plan.refused and error.sqlstate == "PO006"):
                 raise
@@ -380,6 +403,15 @@ class Shop:
             self.board.add("errors")
             print(f"shop: refund {plan.number} was not refused",
                   file=sys.stderr, flush=True)
+        return True
+
+    def reprice(self, play, step, clerk):
+        clerk.link.insist(REPRICE, (play.fate.order_no, play.fate.price))
+        self.board.add("repriced")
+        return True
+
+    def broken(self, play, step, clerk):
+        clerk.link.insist(BREAK, (play.fate.order_no,))
         return True
 
 

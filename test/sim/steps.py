@@ -19,14 +19,19 @@ class Begin:
 class Tell:
     """Tell a gateway what its buyer or clerk does.
 
-    do: pay, release, fail, close, lie, console_refund, foreign.  hold: the
-    gateway has the money but neither shows nor tells it before release.
-    by_order: the payment names the order, not an attempt.
+    do: pay, release, fail, close, lie, authorise, revoke, console_refund,
+    unrefund (a refund comes back after its success), foreign, ghost (a dispute
+    of a payment that is not there), withdraw, reinstate and lose (of the first
+    dispute; withdraw2 and so on of the second).
+    hold: the gateway has the money but neither shows nor tells it before
+    release.  by_order: the payment names the order, not an attempt; of: it
+    names this try's number.
     """
     k: int
     do: str
     hold: bool = False
     by_order: bool = False
+    of: int = None
 
 
 @dataclass
@@ -65,3 +70,20 @@ class RefundEnds:
     """Wait until the n-th planned refund is in this state."""
     n: int
     state: str
+
+
+@dataclass
+class RefundAt:
+    """Wait until the gateway has the n-th planned refund in such a state."""
+    n: int
+    states: tuple
+
+
+@dataclass
+class Reprice:
+    """Give the order its other price."""
+
+
+@dataclass
+class Break:
+    """From now on a trigger of the shop's own raises for this order."""

@@ -1,4 +1,4 @@
-"""Bodies as the three gateways send them, made from templates.
+"""Bodies as the gateways send them, made from templates.
 
 Each function renders one document with every field that the gateways'
 documentation names for it (in part nonsense that a reader must not take for
@@ -26,6 +26,7 @@ WECHAT_MERCHANT = "1230000109"
 ALIPAY_APP = "2021000122600001"
 ALIPAY_SELLER = "2088101106499364"
 STRIPE_API = "2024-10-28.acacia"
+ADYEN_MERCHANT = "TestMerchantECOM"
 
 
 def scramble(*parts):
@@ -76,7 +77,7 @@ def wechat_trade(out_trade_no, transaction_id, total, currency, state, paid_at):
     """A transaction, as notices and the query's answer show it."""
     descriptions = {"SUCCESS": "支付成功", "NOTPAY": "订单未支付",
                     "CLOSED": "订单已关闭", "PAYERROR": "支付失败",
-                    "USERPAYING": "用户支付中"}
+                    "USERPAYING": "用户支付中", "REVOKED": "已撤销"}
     trade = {
         "appid": WECHAT_APP,
         "mchid": WECHAT_MERCHANT,
@@ -85,7 +86,7 @@ def wechat_trade(out_trade_no, transaction_id, total, currency, state, paid_at):
         "trade_state_desc": descriptions[state],
         "attach": "",
     }
-    if state == "SUCCESS":
+    if state in ("SUCCESS", "REVOKED"):
         trade.update({
             "transaction_id": transaction_id,
             "trade_type": "MICROPAY",
@@ -114,6 +115,13 @@ def wechat_paid(notice_id, nonce, sent_at, **trade):
     return wechat_envelope(notice_id, "TRANSACTION.SUCCESS", "transaction",
                            "支付成功", sent_at, nonce,
                            wechat_trade(state="SUCCESS", **trade))
+
+
+def wechat_revoked(notice_id, nonce, sent_at, **trade):
+    """The payment was taken back by the gateway."""
+    return wechat_envelope(notice_id, "TRANSACTION.FAIL", "transaction",
+                           "支付已撤销", sent_at, nonce,
+                           wechat_trade(state="REVOKED", **trade))
 
 
 def wechat_not_paid(notice_id, nonce, sent_at, out_trade_no, state):
@@ -274,13 +282,12 @@ def alipay_closed(notify_id, sent_at, charset, out_trade_no, trade_no, total):
 
 
 def alipay_refunded(notify_id, sent_at, charset, out_trade_no, trade_no, total,
-                    paid_at, out_biz_no, refund, refunded_so_far, done_at):
-    """refund_fee is the running total; send_back_fee the single amount."""
+                    paid_at, out_biz_no, refunded_so_far, done_at):
+    """refund_fee is the running total of the trade, not this refund's."""
     status = "TRADE_CLOSED" if refunded_so_far == total else "TRADE_SUCCESS"
     fields = alipay_trade(out_trade_no, trade_no, status, total, paid_at - 2)
     fields.update(alipay_money(total, paid_at))
     fields["refund_fee"] = yuan(refunded_so_far)
-    fields["send_back_fee"] = yuan(refund)
     fields["gmt_refund"] = alipay_time(done_at) + ".320"
     fields["out_biz_no"] = out_biz_no
     return alipay_form(notify_id, sent_at, charset, fields)
@@ -311,6 +318,17 @@ def alipay_query_document(out_trade_no, trade_no, status, total, paid_at):
 def alipay_close_document(out_trade_no, trade_no):
     return alipay_answer("trade_close", {"trade_no": trade_no,
                                          "out_trade_no": out_trade_no})
+
+
+def alipay_refund_made(out_trade_no, trade_no, refunded_so_far, changed,
+                       done_at):
+    """Answer of alipay.trade.refund: refund_fee is the total here too."""
+    return alipay_answer("trade_refund", {
+        "trade_no": trade_no, "out_trade_no": out_trade_no,
+        "buyer_logon_id": "159****5620",
+        "fund_change": "Y" if changed else "N",
+        "refund_fee": yuan(refunded_so_far),
+        "gmt_refund_pay": alipay_time(done_at)})
 
 
 def alipay_refund_document(out_trade_no, trade_no, out_request_no, total,
@@ -457,6 +475,29 @@ def stripe_refund_event(event_id, kind, sent_at, refund):
     return stripe_event(event_id, kind, sent_at, refund)
 
 
+def stripe_dispute(event_id, kind, sent_at, dispute_id, intent_id, charge,
+                   value, currency, status):
+    """charge.dispute.*; the fee is not part of the amount."""
+    amount = stripe_amount(value, currency)
+    return stripe_event(event_id, "charge.dispute." + kind, sent_at, {
+        "id": dispute_id,
+        "object": "dispute",
+        "amount": amount,
+        "balance_transactions": [{
+            "amount": -amount, "fee": 1500, "net": -amount - 1500,
+            "currency": currency.lower(), "type": "adjustment"}],
+        "charge": charge,
+        "created": int(sent_at),
+        "currency": currency.lower(),
+        "evidence_details": {"has_evidence": False, "past_due": False},
+        "is_charge_refundable": False,
+        "metadata": {},
+        "payment_intent": intent_id,
+        "reason": "fraudulent",
+        "status": status,
+    })
+
+
 def stripe_missing(what):
     return {"error": {"code": "resource_missing",
                       "doc_url": "https://stripe.com/docs/error-codes",
@@ -469,3 +510,38 @@ def stripe_cannot_cancel(intent):
                       "message": "You cannot cancel this PaymentIntent.",
                       "payment_intent": intent,
                       "type": "invalid_request_error"}}
+
+
+# ---- Adyen ----
+
+def adyen_item(event, psp, merchant_reference, value, currency, sent_at,
+               original=None, success=True, reason=""):
+    item = {
+        "additionalData": {"hmacSignature": base64.b64encode(
+            bytes.fromhex(scramble(psp, event))).decode()},
+        "amount": {"value": value, "currency": currency},
+        "eventCode": event,
+        "eventDate": time.strftime("%Y-%m-%dT%H:%M:%S+01:00",
+                                   time.gmtime(sent_at + 3600)),
+        "merchantAccountCode": ADYEN_MERCHANT,
+        "merchantReference": merchant_reference,
+        "paymentMethod": "visa",
+        "pspReference": psp,
+        "reason": reason,
+        "success": "true" if success else "false",
+    }
+    if original is not None:
+        item["originalReference"] = original
+    return item
+
+
+def adyen_post(*items):
+    """One POST may hold several items."""
+    return dump({"live": "false", "notificationItems": [
+        {"NotificationRequestItem": item} for item in items]})
+
+
+def adyen_received(psp, original):
+    """Answer to a modification: what came of it is told later."""
+    return {"merchantAccount": ADYEN_MERCHANT, "pspReference": psp,
+            "paymentPspReference": original, "status": "received"}

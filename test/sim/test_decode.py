@@ -129,6 +129,13 @@ class Wechat(unittest.TestCase):
                     "out_trade_no": "P1", "trade_state": state})),
                 [Fact("wechat", "P1", event, order_no="P1")])
 
+    def test_revoked(self):
+        fact, = facts("wechat", wechat("TRANSACTION.FAIL", {
+            **WECHAT_PAID, "trade_state": "REVOKED"}))
+        self.assertEqual((fact.event, fact.txn_id, fact.order_no),
+                         ("pay_reversed", "1217752501201407033233368018",
+                          "P1217752501201407033"))
+
     def test_ignored(self):
         for kind in ("TRANSACTION.PAY_BACK", "PROFITSHARING.CLEARED",
                      "COMPLAINT.CREATE", "PAYSCORE.USER_PAID"):
@@ -170,11 +177,14 @@ class Wechat(unittest.TestCase):
     def test_refund_answer(self):
         document = {**WECHAT_REFUND, "status": "SUCCESS"}
         document["amount"] = {**document["amount"], "currency": "CNY"}
-        answer = decode.refund_answer("wechat", document)
+        answer = decode.refund_answer("wechat", document, "R1")
         self.assertEqual(answer.kind, "done")
         self.assertEqual(answer.facts[0].currency, "CNY")
         self.assertEqual(decode.refund_answer(
-            "wechat", {**document, "status": "PROCESSING"}).kind, "pending")
+            "wechat", {**document, "status": "PROCESSING"}, "R1").kind,
+            "pending")
+        self.assertEqual(decode.refund_answer(
+            "wechat", {"code": "RESOURCE_NOT_EXISTS"}, "R1").kind, "unknown")
 
 
 ALIPAY_PAID = {
@@ -218,23 +228,41 @@ class Alipay(unittest.TestCase):
 
     def test_part_refund_proves_both(self):
         body = form({**ALIPAY_PAID, "refund_fee": "15.00",
-                     "send_back_fee": "5.00", "out_biz_no": "RF000001_1",
+                     "out_biz_no": "RF000001_1",
                      "gmt_refund": "2024-03-02 09:00:00.123"})
         self.assertEqual(facts("alipay", body), [PAID_FACT, Fact(
             "alipay", "2024030122001473037:RF000001_1", "refund",
-            order_no="P7xkq2m9wz", amount=500, currency="CNY",
+            order_no="P7xkq2m9wz", amount=1500, currency="CNY",
             occurred_at=datetime(2024, 3, 2, 9, 0, 0, 123000, tzinfo=CHINA),
-            payment_txn="2024030122001473037", refund_no="RF000001_1")])
+            payment_txn="2024030122001473037", refund_no="RF000001_1",
+            amount_is_total=True)])
 
-    def test_running_total_is_marked(self):
-        refund = facts("alipay", form({
-            **ALIPAY_PAID, "refund_fee": "15.00", "out_biz_no": "RF1"}))[1]
-        self.assertEqual((refund.amount, refund.amount_is_total), (1500, True))
+    def test_refund_made(self):
+        """alipay.trade.refund: the total again, and only if money moved."""
+        def made(**changes):
+            return decode.refund_answer("alipay", {
+                "alipay_trade_refund_response": {
+                    "code": "10000", "fund_change": "Y",
+                    "trade_no": "2024030122001473037",
+                    "out_trade_no": "P7xkq2m9wz", "refund_fee": "15.00",
+                    "gmt_refund_pay": "2024-03-02 09:00:00", **changes}},
+                "RF000001_1")
+
+        answer = made()
+        self.assertEqual(answer.kind, "done")
+        fact, = answer.facts
+        self.assertEqual(
+            (fact.txn_id, fact.refund_no, fact.amount, fact.amount_is_total),
+            ("2024030122001473037:RF000001_1", "RF000001_1", 1500, True))
+        self.assertEqual(made(fund_change="N"), decode.Answer("pending"))
+        self.assertEqual(made(
+            code="40004", sub_code="ACQ.SELLER_BALANCE_NOT_ENOUGH"),
+            decode.Answer("pending"))
 
     def test_refund_without_number(self):
         refund = facts("alipay", form({
             **ALIPAY_PAID, "trade_status": "TRADE_CLOSED",
-            "refund_fee": "19.90", "send_back_fee": "19.90"}))[1]
+            "refund_fee": "19.90"}))[1]
         self.assertEqual((refund.txn_id, refund.refund_no),
                          ("2024030122001473037:P7xkq2m9wz", None))
 
@@ -288,7 +316,7 @@ class Alipay(unittest.TestCase):
                 "code": "10000", "trade_no": "2024030122001473037",
                 "out_trade_no": "P7xkq2m9wz", "out_request_no": "RF1",
                 "total_amount": "19.90", "refund_amount": "5.00",
-                "refund_status": "REFUND_SUCCESS"}})
+                "refund_status": "REFUND_SUCCESS"}}, "RF1")
         self.assertEqual(answer.kind, "done")
         fact, = answer.facts
         self.assertEqual((fact.txn_id, fact.amount, fact.amount_is_total),
@@ -302,6 +330,12 @@ def stripe(kind, thing, created=1709258405):
             "pending_webhooks": 0, "type": kind}
 
 
+DISPUTE = {"id": "du_1MtJUT2eZvKYlo2CNaw2HvEv", "object": "dispute",
+           "amount": 1000, "charge": "ch_1AZtxr2eZvKYlo2CJDX8whov",
+           "balance_transactions": [{"amount": -1000, "fee": 1500}],
+           "created": 1680651737, "currency": "kwd",
+           "payment_intent": "pi_1GszsK2eZvKYlo2CfhZyoZLp",
+           "reason": "general", "status": "needs_response"}
 INTENT = {"id": "pi_3MtwBwLkdIwHu7ix28a3tqPa", "object": "payment_intent",
           "amount": 2500, "amount_received": 2000, "currency": "usd",
           "latest_charge": "ch_3MmlLrLkdIwHu7ix0snN0B15",
@@ -328,7 +362,8 @@ class Stripe(unittest.TestCase):
         for kind in ("charge.succeeded", "charge.captured", "charge.updated",
                      "charge.refunded", "checkout.session.completed",
                      "invoice.paid", "payment_intent.created",
-                     "payment_intent.processing", "charge.dispute.created"):
+                     "payment_intent.processing", "charge.dispute.created",
+                     "charge.dispute.updated"):
             self.assertEqual(facts("stripe", stripe(kind, INTENT)), [], kind)
 
     def test_failed(self):
@@ -367,6 +402,24 @@ class Stripe(unittest.TestCase):
             self.assertEqual(facts("stripe", stripe(
                 "refund.created", {**REFUND, "status": status})), [])
 
+    def test_disputes(self):
+        for kind, event in (("funds_withdrawn", "chargeback"),
+                            ("funds_reinstated", "chargeback_reversed")):
+            self.assertEqual(
+                facts("stripe", stripe("charge.dispute." + kind, DISPUTE)),
+                [Fact("stripe", "du_1MtJUT2eZvKYlo2CNaw2HvEv", event,
+                      amount=1000, currency="KWD", occurred_at=WHEN,
+                      payment_txn="pi_1GszsK2eZvKYlo2CfhZyoZLp")])
+
+    def test_dispute_closed(self):
+        fact, = facts("stripe", stripe("charge.dispute.closed",
+                                       {**DISPUTE, "status": "lost"}))
+        self.assertEqual((fact.event, fact.amount, fact.currency),
+                         ("chargeback_lost", None, None))
+        for status in ("won", "warning_closed"):
+            self.assertEqual(facts("stripe", stripe(
+                "charge.dispute.closed", {**DISPUTE, "status": status})), [])
+
     def test_console_refund_names_no_number(self):
         fact, = facts("stripe", stripe("refund.created",
                                        {**REFUND, "metadata": {}}))
@@ -393,7 +446,80 @@ class Stripe(unittest.TestCase):
         self.assertEqual(decode.close_answer("stripe", "P1", {"error": {
             "code": "payment_intent_unexpected_state",
             "payment_intent": INTENT}}).kind, "already_paid")
-        self.assertEqual(decode.refund_answer("stripe", REFUND).kind, "done")
+        self.assertEqual(decode.refund_answer("stripe", REFUND, "R1").kind,
+                         "done")
+        self.assertEqual(decode.refund_answer("stripe", missing, "R1").kind,
+                         "unknown")
+
+
+def adyen(*items, live="false"):
+    return {"live": live, "notificationItems": [
+        {"NotificationRequestItem": {
+            "additionalData": {"hmacSignature": "coqCmt/IZ4E3CzPvMY8zTjQVL5hY"},
+            "amount": {"value": 1130, "currency": "EUR"},
+            "eventDate": "2024-03-01T10:00:05+01:00",
+            "merchantAccountCode": "TestMerchant", "paymentMethod": "visa",
+            "merchantReference": "P7xkq2m9wz", "success": "true",
+            "pspReference": "7914073381342284", "reason": "", **item}}
+        for item in items]}
+
+
+class Adyen(unittest.TestCase):
+    """A merchant account that captures by hand, in parts."""
+
+    def test_events(self):
+        reference = {"order_no": "P7xkq2m9wz"}
+        money = {"amount": 1130, "currency": "EUR"}
+        when = datetime(2024, 3, 1, 10, 0, 5,
+                        tzinfo=timezone(timedelta(hours=1)))
+        for code, success, event, more in (
+                ("AUTHORISATION", "true", "authorised", reference),
+                ("AUTHORISATION", "false", "pay_failed", reference),
+                ("CAPTURE", "true", "pay_part", {**reference, **money}),
+                ("CAPTURE_FAILED", "true", "pay_reversed",
+                 {"payment_txn": "7914073381342284", **money}),
+                ("CANCELLATION", "true", "pay_closed", reference),
+                ("REFUND", "true", "refund",
+                 {"refund_no": "P7xkq2m9wz", **money}),
+                ("REFUND", "false", "refund_failed",
+                 {"refund_no": "P7xkq2m9wz", **money}),
+                ("REFUND_FAILED", "true", "refund_failed",
+                 {"refund_no": "P7xkq2m9wz", **money})):
+            self.assertEqual(
+                facts("adyen", adyen({"eventCode": code, "success": success,
+                                      "originalReference": "862515"})),
+                [Fact("adyen", "7914073381342284", event, occurred_at=when,
+                      **more)], code)
+
+    def test_several_items(self):
+        found = facts("adyen", adyen(
+            {"eventCode": "AUTHORISATION"}, {"eventCode": "REPORT_AVAILABLE"},
+            {"eventCode": "CAPTURE", "pspReference": "8825408195409505"}))
+        self.assertEqual([(f.event, f.txn_id) for f in found],
+                         [("authorised", "7914073381342284"),
+                          ("pay_part", "8825408195409505")])
+
+    def test_ignored(self):
+        for code in ("NOTIFICATION_OF_CHARGEBACK", "REPORT_AVAILABLE",
+                     "REQUEST_FOR_INFORMATION"):
+            self.assertEqual(facts("adyen", adyen({"eventCode": code})), [])
+
+    def test_bad(self):
+        for bad in (adyen({"eventCode": "CAPTURE"}, live="true"),
+                    adyen({"eventCode": "CAPTURE", "success": True}),
+                    adyen({"eventCode": "CAPTURE", "pspReference": ""}),
+                    adyen({"eventCode": "CAPTURE", "amount":
+                           {"value": 11.3, "currency": "EUR"}}),
+                    {"live": "false"}):
+            with self.assertRaises(BadMessage, msg=bad):
+                facts("adyen", bad)
+
+    def test_answers_say_nothing_yet(self):
+        received = {"status": "received", "pspReference": "8825408195409505"}
+        self.assertEqual(decode.refund_answer("adyen", received, "R1"),
+                         decode.Answer("pending"))
+        self.assertEqual(decode.payment_answer("adyen", "P1", {}),
+                         decode.Answer("not_paid"))
 
 
 class Generated(unittest.TestCase):
@@ -424,22 +550,62 @@ class Generated(unittest.TestCase):
     def test_refunds(self):
         import templates as t
         now = int(time.time())
-        for gateway, body, key in (
+        for gateway, body, key, amount in (
                 ("wechat", t.wechat_refunded(
                     "EV-1", "n" * 12, now, "P1", "T1", "RF1", "5030", 900,
-                    300, "SUCCESS", now), "5030"),
+                    300, "SUCCESS", now), "5030", 300),
                 ("alipay", t.alipay_refunded(
-                    "N1", now, "utf-8", "P1", "T1", 900, now, "RF1", 300, 600,
-                    now), "T1:RF1"),
+                    "N1", now, "utf-8", "P1", "T1", 900, now, "RF1", 600,
+                    now), "T1:RF1", 600),
                 ("stripe", t.stripe_refund_event(
                     "evt_1", "refund.created", now, t.stripe_refund_object(
                         "re_1", "T1", "ch_1", "RF1", 300, "USD", "succeeded",
-                        now)), "re_1")):
+                        now)), "re_1", 300)):
             fact = facts(gateway, body)[-1]
             self.assertEqual(
                 (fact.txn_id, fact.event, fact.amount, fact.payment_txn,
                  fact.refund_no, fact.amount_is_total),
-                (key, "refund", 300, "T1", "RF1", False))
+                (key, "refund", amount, "T1", "RF1", gateway == "alipay"))
+
+    def test_totals_in_answers(self):
+        import templates as t
+        fact, = decode.refund_answer("alipay", t.alipay_refund_made(
+            "P1", "T1", 600, True, 1709258405), "RF1").facts
+        self.assertEqual((fact.txn_id, fact.amount, fact.amount_is_total),
+                         ("T1:RF1", 600, True))
+        self.assertEqual(decode.refund_answer("alipay", t.alipay_refund_made(
+            "P1", "T1", 600, False, 1709258405), "RF1").kind, "pending")
+
+    def test_taken_back(self):
+        import templates as t
+        fact, = facts("wechat", t.wechat_revoked(
+            "EV-1", "n" * 12, 1, out_trade_no="P1", transaction_id="T1",
+            total=5, currency="CNY", paid_at=1))
+        self.assertEqual((fact.event, fact.txn_id, fact.amount),
+                         ("pay_reversed", "T1", 5))
+        for kind, status, event, amount in (
+                ("funds_withdrawn", "needs_response", "chargeback", 7),
+                ("funds_reinstated", "won", "chargeback_reversed", 7),
+                ("closed", "lost", "chargeback_lost", None)):
+            fact, = facts("stripe", t.stripe_dispute(
+                "evt_1", kind, 1, "dp_1", "pi_1", "ch_1", 7, "ISK", status))
+            self.assertEqual((fact.event, fact.txn_id, fact.payment_txn,
+                              fact.amount), (event, "dp_1", "pi_1", amount))
+
+    def test_adyen(self):
+        import templates as t
+        found = facts("adyen", t.adyen_post(
+            t.adyen_item("AUTHORISATION", "A1", "P1", 9, "EUR", 1),
+            t.adyen_item("CAPTURE", "C1", "P1", 3, "EUR", 1, original="A1"),
+            t.adyen_item("CAPTURE_FAILED", "C1", "P1", 3, "EUR", 1),
+            t.adyen_item("REFUND", "B1", "RF1", 2, "EUR", 1, original="A1")))
+        self.assertEqual(
+            [(f.event, f.txn_id, f.order_no, f.amount, f.payment_txn,
+              f.refund_no) for f in found],
+            [("authorised", "A1", "P1", None, None, None),
+             ("pay_part", "C1", "P1", 3, None, None),
+             ("pay_reversed", "C1", None, 3, "C1", None),
+             ("refund", "B1", None, 2, None, "RF1")])
 
     def test_doubles_say_nothing(self):
         import templates as t

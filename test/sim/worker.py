@@ -41,6 +41,7 @@ def message(fact):
              "order_no": fact.order_no, "amount": fact.amount,
              "currency": fact.currency, "payment_txn": fact.payment_txn,
              "refund_no": fact.refund_no,
+             "amount_is_total": True if fact.amount_is_total else None,
              "occurred_at": fact.occurred_at and fact.occurred_at.isoformat(),
              "payload": fact.payload and json.loads(fact.payload)}
     return {name: value for name, value in whole.items() if value is not None}
@@ -155,20 +156,19 @@ class Worker:
         return messages(answer)
 
     def refund(self, gateway, payload):
-        try:
-            document = self.ask(gateway, "refund", number=payload["refund_no"],
-                                txn_id=payload["txn_id"],
-                                amount=payload["amount"])
-        except Silence:
-            self.board.add("silent")
-            return {}           # in doubt: the same number is asked again
-        answer = decode.refund_answer(gateway, document)
+        number = payload["refund_no"]
+        answer = decode.refund_answer(
+            gateway, self.ask(gateway, "refund", number=number,
+                              txn_id=payload["txn_id"],
+                              amount=payload["amount"]), number)
+        # nothing final yet: payorder has it asked about
         return messages(answer) if answer.facts else {}
 
     def query_refund(self, gateway, payload):
         answer = decode.refund_answer(
             gateway, self.ask(gateway, "about_refund",
-                              number=payload["refund_no"]))
+                              number=payload["refund_no"]),
+            payload["refund_no"])
         if answer.kind == "unknown":
             return {"unknown": True}
         return messages(answer) if answer.facts else {}
