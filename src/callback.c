@@ -19,14 +19,12 @@
  */
 #include "postgres.h"
 
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "callback_decision.h"
 #include "crypto.h"
-#include "errors.h"
 #include "json.h"
 #include "relation.h"
 #include "task.h"

@@ -16,7 +16,6 @@
 #include "postgres.h"
 
 #include "crypto.h"
-#include "errors.h"
 #include "json.h"
 #include "refund_limits.h"
 #include "relation.h"

@@ -12,8 +12,8 @@
  */
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -21,7 +21,6 @@
 #include "guc.h"
 #include "refund_limits.h"
 #include "relation.h"
-#include "timer.h"
 
 PG_FUNCTION_INFO_V1(payorder_request_refund);
 PG_FUNCTION_INFO_V1(payorder_request_refunds);

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * work.c
- *		A task's answer goes through ingest and refund: complete, fail,
- *		cancel_task, and the end of a lease.
+ *		A task's answer goes through ingest and refund: complete, fail, and
+ *		the end of a lease.
  *
  * The order's lock is taken before the lease is, as everywhere.  An answer
  * and the end of its task commit together.  What each kind does with an
@@ -13,60 +13,26 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "attempt.h"
 #include "callback.h"
-#include "errors.h"
 #include "guc.h"
 #include "json.h"
 #include "refund.h"
 #include "relation.h"
 #include "timer.h"
 #include "work.h"
+#include "work_answer.h"
 
 #define MOST_MESSAGES	100
 
 PG_FUNCTION_INFO_V1(payorder_complete);
 PG_FUNCTION_INFO_V1(payorder_fail);
-PG_FUNCTION_INFO_V1(payorder_cancel_task);
-PG_FUNCTION_INFO_V1(payorder_retry_dead);
-
-/* A task with its answer, on the way to its end. */
-typedef struct Work
-{
-	Task	   *task;
-	JsonNode   *payload;
-	JsonNode   *result;
-	const char *result_text;
-	Order	   *order;			/* locked; NULL: the task has none */
-} Work;
 
 /* Ends the task if the answer is final, or gives it back. */
 typedef void (*Ending) (Work *work);
-
-static const char *
-payload_text(const Work *work, const char *name)
-{
-	JsonNode   *node = payorder_json_member(work->payload, name);
-
-	return node != NULL && node->kind == JSON_STRING ? node->text : NULL;
-}
-
-static void
-bad_result(const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("result of a task has a wrong form"),
-			 errdetail("%s", what),
-			 errhint("See complete() in the documentation.")));
-}
 
 /* The answer's members: a misspelt one must not pass for an empty answer. */
 static void
@@ -85,7 +51,7 @@ check_result(const JsonNode *result)
 	};
 
 	if (result->kind != JSON_OBJECT)
-		bad_result("It must be an object.");
+		payorder_bad_result("It must be an object.");
 	for (JsonNode *node = result->first; node != NULL; node = node->next)
 	{
 		bool		known = false;
@@ -94,7 +60,7 @@ check_result(const JsonNode *result)
 			known |= strcmp(members[i].name, node->name) == 0 &&
 				(members[i].kind == node->kind || node->kind == JSON_NULL);
 		if (!known)
-			bad_result("Its members are messages, confirmed, unknown, already_paid and note.");
+			payorder_bad_result("Its members are messages, confirmed, unknown, already_paid and note.");
 	}
 }
 
@@ -151,7 +117,7 @@ end_unknown(Work *work, Attempt *attempt)
 static void
 end_close(Work *work)
 {
-	const char *payment_no = payload_text(work, "payment_no");
+	const char *payment_no = payorder_work_text(work, "payment_no");
 	Attempt    *attempt = payment_no == NULL ? NULL :
 		payorder_attempt_find(payment_no);
 
@@ -173,7 +139,7 @@ end_close(Work *work)
 static Refund *
 waiting_refund(const Work *work)
 {
-	const char *refund_no = payload_text(work, "refund_no");
+	const char *refund_no = payorder_work_text(work, "refund_no");
 	Refund	   *refund = refund_no == NULL ? NULL :
 		payorder_refund_lock(refund_no);
 
@@ -185,7 +151,7 @@ waiting_refund(const Work *work)
 static bool
 is_over(const Work *work)
 {
-	const char *refund_no = payload_text(work, "refund_no");
+	const char *refund_no = payorder_work_text(work, "refund_no");
 	Refund	   *refund;
 
 	if (is_kind(work, "refund"))
@@ -213,7 +179,7 @@ unanswered(Work *work, const char *error, bool retryable)
 	dead = payorder_task_give_back(work->task, error, retryable);
 	if (is_kind(work, "refund") || is_kind(work, "query_refund"))
 		payorder_refund_unanswered(work->order,
-								   payload_text(work, "refund_no"),
+								   payorder_work_text(work, "refund_no"),
 								   work->task->first_tried_at, dead);
 	return dead ? "dead" : "ready";
 }
@@ -295,8 +261,8 @@ all_confirmed(const Work *work)
 static void
 end_return(Work *work)
 {
-	const char *txn_id = payload_text(work, "txn_id");
-	const char *refund_no = payload_text(work, "refund_no");
+	const char *txn_id = payorder_work_text(work, "txn_id");
+	const char *refund_no = payorder_work_text(work, "refund_no");
 	Payment    *payment;
 	Refund	   *refund;
 
@@ -362,167 +328,6 @@ ending_of(const Task *task)
 
 /* ---- an answer's messages ---- */
 
-static const char *
-text_member(const JsonNode *object, const char *name)
-{
-	JsonNode   *node = payorder_json_member(object, name);
-
-	if (node == NULL || node->kind == JSON_NULL)
-		return NULL;
-	if (node->kind != JSON_STRING)
-		bad_result(psprintf("Member \"%s\" of a message must be a string.",
-							name));
-	return node->text;
-}
-
-/* "2026-05-01T10:00:00+08:00": the form is checked, so no setting matters. */
-static bool
-is_iso_time(const char *text)
-{
-	static const char form[] = "dddd-dd-ddTdd:dd:dd";
-	size_t		length = strlen(form);
-
-	if (strlen(text) < length)
-		return false;
-	for (size_t i = 0; i < length; i++)
-	{
-		if (form[i] == 'd' ? !isdigit((unsigned char) text[i]) :
-			form[i] != text[i] && !(form[i] == 'T' && text[i] == ' '))
-			return false;
-	}
-	text += length;
-	if (*text == '.')
-		text += 1 + strspn(text + 1, "0123456789");
-	return strcmp(text, "Z") == 0 ||
-		((*text == '+' || *text == '-') && isdigit((unsigned char) text[1]) &&
-		 strspn(text + 1, "0123456789:") == strlen(text + 1));
-}
-
-static TimestampTz
-time_member(const JsonNode *object, const char *name)
-{
-	const char *text = text_member(object, name);
-
-	if (text == NULL)
-		return NO_TIME;
-	if (!is_iso_time(text))
-		bad_result(psprintf("Member \"%s\" of a message must be an ISO 8601 time with its zone.",
-							name));
-	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-												   CStringGetDatum(text),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)));
-}
-
-static void
-not_its_own(const Task *task)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("message is not about what task " INT64_FORMAT " is about",
-					task->id),
-			 errhint("An answer may only name the task's own gateway, order, payment or refund.")));
-}
-
-static void
-must_be(const Task *task, const char *given, const char *own)
-{
-	if (given != NULL && (own == NULL || strcmp(given, own) != 0))
-		not_its_own(task);
-}
-
-/* The message's order is the task's; what it leaves out is filled in. */
-static void
-check_reference(const Work *work, Message *m)
-{
-	const char *payment_no = payload_text(work, "payment_no");
-	bool		about_refund = payload_text(work, "refund_no") != NULL;
-	Attempt    *attempt;
-
-	if (m->reference == NULL)
-	{
-		m->reference = about_refund ? NULL : payment_no;
-		return;
-	}
-	if (payment_no != NULL && strcmp(m->reference, payment_no) == 0)
-		return;
-	attempt = payorder_attempt_find(m->reference);
-	/* A refund's own numbers say what it is about; this may be no order. */
-	if (about_refund && attempt == NULL &&
-		payorder_order_find(m->reference) == NULL)
-		return;
-	if (attempt != NULL && strcmp(attempt->gateway, m->gateway) == 0)
-		must_be(work->task, attempt->order_no, work->task->order_no);
-	else
-		must_be(work->task, m->reference, work->task->order_no);
-}
-
-/* A message about a refund, or about a payment that is there already. */
-static void
-check_later(const Work *work, Message *m)
-{
-	const char *refund_no = payload_text(work, "refund_no");
-	Payment    *payment;
-
-	if ((m->event & LATER_EVENTS) == 0)
-		return;
-	if (m->event == EVENT_PAY_REVERSED && m->payment_txn == NULL)
-		m->payment_txn = m->txn_id;
-	if (refund_no != NULL)
-	{
-		must_be(work->task, m->payment_txn, payload_text(work, "txn_id"));
-		m->payment_txn = payload_text(work, "txn_id");
-		/* Of one made elsewhere the gateway doesn't know our name. */
-		if (payorder_refund_is_ours(refund_no))
-		{
-			must_be(work->task, m->refund_no, refund_no);
-			m->refund_no = refund_no;
-		}
-		else
-			must_be(work->task, m->txn_id,
-					payload_text(work, "gateway_refund_id"));
-		return;
-	}
-	if (m->payment_txn == NULL)
-		not_its_own(work->task);
-	payment = payorder_payment_find(m->gateway, m->payment_txn);
-	if (payment == NULL || payment->order_no == NULL)
-		not_its_own(work->task);
-	must_be(work->task, payment->order_no, work->task->order_no);
-}
-
-static Message
-read_message(const Work *work, const JsonNode *node)
-{
-	Message		m = {0};
-	JsonNode   *amount = payorder_json_member(node, "amount");
-	JsonNode   *payload = payorder_json_member(node, "payload");
-	const char *event = text_member(node, "event");
-
-	m.txn_id = text_member(node, "txn_id");
-	if (m.txn_id == NULL || event == NULL)
-		bad_result("Each message must have txn_id and event.");
-	if (!payorder_message_event(event, &m.event))
-		bad_result("A message has an unknown event.");
-	m.gateway = work->task->gateway;
-	must_be(work->task, text_member(node, "gateway"), m.gateway);
-	if (m.gateway == NULL || (allowed_events(work->task) & m.event) == 0)
-		not_its_own(work->task);
-	m.reference = text_member(node, "order_no");
-	m.has_amount = payorder_json_bigint(amount, &m.amount);
-	m.amount_is_total = m.event == EVENT_REFUND &&
-		payorder_json_is_true(node, "amount_is_total");
-	m.currency = text_member(node, "currency");
-	m.occurred_at = time_member(node, "occurred_at");
-	m.payment_txn = text_member(node, "payment_txn");
-	m.refund_no = text_member(node, "refund_no");
-	m.payload = payload == NULL ? NULL : payorder_json_text(payload);
-	m.source = "query";
-	check_reference(work, &m);
-	check_later(work, &m);
-	return m;
-}
-
 static void
 put_answer(ReturnSetInfo *output, const Answer *answer)
 {
@@ -543,17 +348,17 @@ ingest_messages(Work *work, ReturnSetInfo *output)
 		!is_kernel_kind(work->task))
 		return;
 	if (messages->kind != JSON_ARRAY)
-		bad_result("Member \"messages\" must be an array.");
+		payorder_bad_result("Member \"messages\" must be an array.");
 	for (JsonNode *node = messages->first; node != NULL; node = node->next)
 	{
 		Message		message;
 		Answer	   *answer;
 
 		if (++count > MOST_MESSAGES)
-			bad_result("There are too many messages.");
+			payorder_bad_result("There are too many messages.");
 		if (node->kind != JSON_OBJECT)
-			bad_result("Each message must be an object.");
-		message = read_message(work, node);
+			payorder_bad_result("Each message must be an object.");
+		message = payorder_work_message(work, node, allowed_events(work->task));
 		answer = payorder_callback_ingest(&message);
 		if (!answer->acknowledged)
 			ereport(ERROR,
@@ -678,143 +483,4 @@ payorder_work_forgotten(const Task *task)
 							   task->first_tried_at, false);
 	payorder_refund_query(refund, payorder_now());
 	return true;
-}
-
-/* The callback would wait for ever, and nobody look. */
-static void
-refuse_deferred(const Work *work)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("review " INT64_FORMAT " is about a callback that still waits",
-					work->task->id),
-			 errhint("Bring it back with retry_callback(); the review ends when it is decided.")));
-}
-
-/* A review that says where money is stays as long as the money is there. */
-static void
-check_review(const Work *work)
-{
-	const char *txn_id = payload_text(work, "txn_id");
-	const char *cause = payload_text(work, "cause");
-	Payment    *payment;
-	int64		waiting;
-
-	if (txn_id != NULL && cause != NULL &&
-		strcmp(cause, "deferred_error") == 0 && payload_text(work, "event") != NULL)
-		refuse_deferred(work);
-	if (txn_id == NULL || cause == NULL ||
-		(strcmp(cause, "conflict") == 0 && payload_text(work, "event") != NULL))
-		return;
-	payment = payorder_payment_lock(work->task->gateway, txn_id);
-	if (payment == NULL)
-		return;
-	if (strcmp(cause, "owed") == 0)
-		waiting = payorder_refund_free_owed(payment);
-	else if (strcmp(cause, "overdrawn") == 0)
-		waiting = payment->pots.overdrawn;
-	else if (strcmp(cause, "mismatch") == 0 ||
-			 strcmp(cause, "conflict") == 0 ||
-			 strcmp(cause, "parked") == 0 ||
-			 strcmp(cause, "parked_limit") == 0)
-		waiting = payment->pots.review;
-	else
-		return;
-	if (waiting > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("review " INT64_FORMAT " is about money that still waits",
-						work->task->id),
-				 errdetail("It is " INT64_FORMAT " of payment \"%s\".",
-						   waiting, payorder_payment_subject(payment)),
-				 errhint("It ends by itself when the money has moved.")));
-}
-
-/* A task that money hangs on can't be cancelled by hand. */
-static void
-check_cancellable(const Work *work)
-{
-	const char *refund_no = payload_text(work, "refund_no");
-	Refund	   *refund;
-
-	check_review(work);
-	if (refund_no == NULL || strcmp(work->task->kind, "query_refund") == 0)
-		return;
-	refund = payorder_refund_lock(refund_no);
-	if (refund != NULL && (payorder_refund_is_open(refund) ||
-						   refund->state == REFUND_HELD))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("task " INT64_FORMAT " belongs to refund \"%s\", which is not ended",
-						work->task->id, refund_no),
-				 errhint("Its money would be forgotten; use retry_dead().")));
-}
-
-/* A person's decision about a task that is ready or dead. */
-static Work
-begin_decision(FunctionCallInfo fcinfo, Cause *cause)
-{
-	Work		work = {0};
-	int64		id = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0);
-
-	cause->source = "operator";
-	cause->actor = payorder_required_text(fcinfo, 1, "actor");
-	cause->reason = payorder_text_argument(fcinfo, 2);
-	work.task = payorder_task_waiting(id);
-	if (work.task == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("task " INT64_FORMAT " is neither ready nor dead", id),
-				 errhint("A leased task ends by its worker or its lease's end.")));
-	if (work.task->order_no != NULL)
-		work.order = payorder_order_lock(work.task->order_no);
-	work.payload = payorder_json_parse(work.task->payload,
-									   ERRCODE_INVALID_PARAMETER_VALUE,
-									   "payload of the task");
-	cause->payload = payorder_json_object("tltt", "kind", work.task->kind,
-										  "task", work.task->id,
-										  "actor", cause->actor,
-										  "reason", cause->reason);
-	return work;
-}
-
-Datum
-payorder_cancel_task(PG_FUNCTION_ARGS)
-{
-	Cause		cause = {0};
-	Work		work;
-
-	payorder_prevent_read_only("cancel_task()");
-	work = begin_decision(fcinfo, &cause);
-	check_cancellable(&work);
-	if (!payorder_task_cancel(work.task, cause.payload))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("task " INT64_FORMAT " has just been claimed",
-						work.task->id),
-				 errhint("A leased task ends by its worker or its lease's end.")));
-	if (work.order != NULL)
-		payorder_order_event(work.order, "cancel_task", NULL, &cause);
-	PG_RETURN_VOID();
-}
-
-Datum
-payorder_retry_dead(PG_FUNCTION_ARGS)
-{
-	Cause		cause = {0};
-	Work		work;
-
-	payorder_prevent_read_only("retry_dead()");
-	work = begin_decision(fcinfo, &cause);
-	if (!payorder_task_revive(work.task->id))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("task " INT64_FORMAT " is not dead", work.task->id),
-				 errhint("See payorder.task_dead.")));
-	if (payload_text(&work, "refund_no") != NULL)
-		payorder_task_close_review(payload_text(&work, "refund_no"),
-								   "in_doubt");
-	if (work.order != NULL)
-		payorder_order_event(work.order, "retry_dead", NULL, &cause);
-	PG_RETURN_VOID();
 }
