@@ -46,9 +46,11 @@ class Payment:
         return self.attempt.currency
 
     def shown(self):
-        if self.state == "paid" and self.hidden:
+        # TODO: "revoked" once payorder takes a query's pay_reversed of a
+        # payment that is not known yet (complete() refuses it, 42501)
+        if self.state == "paid" and (self.hidden or self.revoked):
             return "hidden"
-        return "revoked" if self.revoked else self.state
+        return self.state
 
 
 @dataclass

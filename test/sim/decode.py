@@ -58,8 +58,8 @@ class Fact:
 class Answer:
     """What a gateway answered.
 
-    kind: paid, not_paid, failed, closed, reversed, unknown or already_paid for a
-    payment; done, pending, failed, stuck or unknown for a refund.
+    kind: paid, not_paid, failed, closed, reversed, unknown or already_paid for
+    a payment; done, pending, failed, stuck or unknown for a refund.
     """
 
     kind: str

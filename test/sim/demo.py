@@ -15,8 +15,8 @@ Exit status 0 only if everything is right.
 
 What is where: stories.py what can happen to an order · fate.py its dice ·
 shop.py, gateway.py (books.py, mail.py, channels.py, ledger.py), worker.py the
-processes, and people.py · templates.py bodies that gateways send · endpoint.py, decode.py
-how the shop takes them · balance.py the judgement · board.py, link.py,
+processes, and people.py · templates.py bodies that gateways send ·
+endpoint.py, decode.py how the shop takes them · balance.py the judgement · board.py, link.py,
 wire.py, setup.py, crash.py, progress.py, history.py helpers.
 """
 

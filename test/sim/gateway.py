@@ -3,9 +3,9 @@
 usage: gateway.py CONFIG NAME
 
 Answers on a Unix socket: the shop tells what buyers and clerks do and
-registers numbers; workers ask; people look at the console.  A connection that says "watch" is told which
-messages were acknowledged.  It never reads payorder's tables: of the database
-it knows the callback's endpoint only.
+registers numbers; workers ask; people look at the console.  A connection that
+says "watch" is told which messages were acknowledged.  It never reads
+payorder's tables: of the database it knows the callback's endpoint only.
 """
 
 import functools

@@ -4,10 +4,10 @@ Lines of JSON, only ever appended, each handed to the operating system before
 what it says counts.  The director reads the files, not the processes, when it
 compares them with payorder's tables.
 
-what: payment · reversed (a payment) · refund · refused (a refund) · refund_back
-(a refund after its success) · withdraw, reinstate and lose (of a dispute) ·
-ghost (a dispute of nobody's) · closed · lost (a callback that is never sent) ·
-ack (verdict and key of a message that was acknowledged)
+what: payment · reversed (a payment) · refund · refused (a refund) ·
+refund_back (a refund after its success) · withdraw, reinstate and lose (of a
+dispute) · ghost (a dispute of nobody's) · closed · lost (a callback that is
+never sent) · ack (verdict and key of a message that was acknowledged)
 """
 
 import json

@@ -308,8 +308,11 @@ class Model:
         if verdict is None and not draining and case.order is not None:
             older = self.deferred_of(case.order, row)
             if older:
+                was = row.waiting
                 self.drain(older)
                 case = lines.find(self, row)
+                if was and not row.waiting:
+                    return case     # woken by one of them
                 if any(one.verdict == "deferred" for one in older):
                     self.write_payment(case, case.order)
                     verdict = Verdict("12 behind", "deferred", "behind")
@@ -572,7 +575,9 @@ class Model:
         """A worker got this task; number: the refund's."""
         refund = self.refund(number)
         if kind == "refund":
-            if refund is None or not refund.open:
+            if refund is None:
+                raise Refused(f"no refund {number} to be asked for")
+            if not refund.open:
                 self.idle_claims += 1       # choice: no harm, but no use
             refund.claimed = refund.leased = True
         elif kind == "return" and (refund is None or refund.state != "held"):
@@ -589,12 +594,25 @@ class Model:
         if kind == "refund":
             self.in_doubt(refund)
         if kind == "query_refund" and unknown and refund.state == "in_doubt":
-            refund.claimed = False      # choice: its new task is not
+            self.never_had(refund)
         if kind == "return" and confirmed and refund.state == "held":
             self.release(refund)
         elif kind == "return":
             refund.under_review = True
         return answers
+
+    def never_had(self, refund):
+        """The gateway does not know it: its task is made again, unclaimed; but
+        money that is not there any more is not asked back (choice)."""
+        payment = refund.payment
+        if refund.leased:
+            return              # a worker may just be asking for it
+        refund.claimed = False
+        if payment.reversed or payment.pot("overdrawn") > 0:
+            kept = payment.order.kept if payment.order else 0
+            payment.cancel(refund)
+            self.after_money(payment.order, kept)
+            self.wake(payment, payment.order)
 
     def fail(self, kind, number, retryable):
         """46: neither `fail` nor death frees money."""

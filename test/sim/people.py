@@ -9,7 +9,8 @@ shared out by their subject; what one person has proposed about much money,
 another one confirms, after the first has tried alone and was refused.
 
 A row may be settled by a gateway's message while somebody decides: then the
-call is refused and the row is gone.  A refusal of a row that stays is an error.
+call is refused and the row is gone.  To be refused while the row stays is an
+error.
 """
 
 import json
@@ -42,7 +43,9 @@ MESSAGE = """
 SELECT reference, payment_txn FROM payorder.callbacks
 WHERE gateway = %s AND txn_id = %s AND event = %s
 """
-SUSPECT = "SELECT reason = 'suspect' FROM payorder.refunds WHERE refund_no = %s"
+SUSPECT = """
+SELECT reason = 'suspect' FROM payorder.refunds WHERE refund_no = %s
+"""
 ORDER = "SELECT 1 FROM payorder.orders WHERE order_no = %s"
 REPAIR = "DELETE FROM shop.broken WHERE order_no = %s"
 

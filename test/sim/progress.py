@@ -12,8 +12,8 @@ import time
 WIDTH = 30
 SPARSE = 10         # seconds between lines where there is no terminal
 
-STATES = ("pending", "part_paid", "closing", "cancelling", "paid", "to_ship", "shipped",
-          "refunding", "completed", "expired", "cancelled", "refunded")
+STATES = ("pending", "part_paid", "closing", "cancelling", "paid",
+          "to_ship", "shipped", "refunding", "completed", "expired", "cancelled", "refunded")
 
 
 def counts(pairs):

@@ -107,6 +107,11 @@ refund_succeeded refund_failed refund_release refund_cancel
 refund_keep""".split()
 
 
+# lines that can't be met without
+AVOIDED = {"failed-first": ("36",), "early": ("26_parked",),
+           "dismiss": (), "strict": ()}
+
+
 class Difference(Exception):
     pass
 
@@ -306,6 +311,13 @@ class Director:
     def phase_ends(self, round_, store):
         round_.payments_before += round_.latest_payments
         round_.latest_payments = []
+        round_.phase += 1
+        round_.held = {}
+        for order_no, number in self.execute(
+                "SELECT order_no, refund_no FROM payorder.refunds WHERE "
+                "state = 'held' AND gateway = ANY (%s)",
+                (list(round_.gateways.values()),)):
+            round_.held.setdefault(order_no, []).append(number)
 
     # ---- a round ----
 
@@ -451,6 +463,9 @@ class Director:
                       if line not in ("20", "12_behind")]
         if self.options.no_pause:
             wanted.remove("10")
+        for what in self.options.avoid:
+            wanted = [line for line in wanted
+                      if line not in AVOIDED.get(what, ())]
         return [line for line in wanted
                 if not self.lines[line.replace("_", " ")]]
 

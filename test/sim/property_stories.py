@@ -36,6 +36,8 @@ class Round:
                          ("able", "fussy", "strict", "thrifty", "closed")}
         self.paused = set()
         self.subjects = []
+        self.phase = 1
+        self.held = {}                  # order_no: refunds held before
         self.payments_before = []       # messages of earlier phases
         self.refund_nos = []            # of ours, as requested
 
@@ -131,11 +133,17 @@ def created(o, wait=0):
     o.created = True
 
 
+def after_creation(o, wait):
+    for _ in range(wait):
+        yield None
+    while not o.created:
+        yield None
+
+
 def attempt_paid(o, wait=0):
     """The usual: an attempt that is paid, with its noise."""
     rng = o.rng
-    for _ in range(wait + rng.randint(0, 3)):
-        yield None
+    yield from after_creation(o, wait + rng.randint(0, 3))
     gateway = o.gateway()
     amount = None if rng.random() < 0.8 else rng.randint(1, o.amount + 5)
     made = yield Begin(o.number, gateway, amount, rng.random() < 0.9)
@@ -186,6 +194,81 @@ def attempts_end(o, wait=0):
     if o.rng.random() < 0.5:
         yield o.message(o.rng.choice(("pay_closed", "pay_failed")),
                         o.gateway("able", "fussy"), o.name("c"), o.number)
+
+
+def attempts_left(o, wait=0):
+    """Attempts that nobody pays: they fail, close, or are paid with another
+    amount; then the order is closed or cancelled around them."""
+    rng = o.rng
+    yield from after_creation(o, wait)
+    begun = []
+    for _ in range(rng.randint(1, 2)):
+        gateway = o.gateway("able", "fussy")
+        amount = rng.choice((None, max(o.amount // 2, 1)))
+        made = yield Begin(o.number, gateway, amount, True)
+        if made is not None:
+            begun.append((made.answer[0], gateway, amount or o.amount))
+    cancels = rng.random() < 0.6
+    steps = []
+    for number, gateway, amount in begun:
+        ends = [
+            o_message(o, "pay_closed", gateway, number, number),
+            o_message(o, "pay_failed", gateway, o.name("ch"), number),
+            o_message(o, "pay_failed", gateway, o.name("ch"), number),
+            o_message(o, "pay", gateway, o.name("p", gateway), number,
+                      rng.choice((amount, amount, max(amount - 1, 1))),
+                      o.currency)]
+        rng.shuffle(ends)
+        steps += ends[:rng.randint(1, 4)]
+    if cancels:
+        yield Fire(o.number, "cancel")
+    for step in steps:
+        yield step()
+        for _ in range(rng.randint(0, 2)):
+            yield None
+    yield o.message("pay_closed", o.gateway("able", "fussy"), o.name("c"),
+                    o.number)
+
+
+def o_message(o, *args, **more):
+    return lambda: o.message(*args, **more)
+
+
+def until(phase):
+    """A story's wait for a later phase of the round."""
+    def wait(o):
+        while o.round.phase < phase:
+            yield None
+    return wait
+
+
+def paid_later(o, wait=0):
+    """After the order has expired, perhaps."""
+    yield from until(2)(o)
+    yield from paid_right(o, wait)
+    yield from odd_payments(o)
+
+
+def undone(o, wait=0):
+    """Paid, refunded and reversed; then somebody pays again."""
+    rng = o.rng
+    yield from after_creation(o, wait + rng.randint(0, 2))
+    gateway = o.gateway("able", "fussy")
+    pay = yield o.pay(gateway, o.number, max(o.amount, 1))
+    if pay is None:
+        return
+    txn_id = pay.message.txn_id
+    steps = [o_message(o, "pay_reversed", gateway, txn_id)]
+    if rng.random() < 0.7:
+        steps.insert(rng.randint(0, 1), o_message(
+            o, "refund", gateway, o.name("r"), None,
+            rng.choice((max(o.amount, 1), max(o.amount // 2, 1))), None,
+            payment_txn=txn_id))
+    for step in steps:
+        if o.round.allowed("pay_reversed") or step is not steps[-1]:
+            yield step()
+        yield None
+    yield o.pay(o.gateway(), o.number, max(o.amount, 1))
 
 
 def odd_payments(o, wait=0):
@@ -447,6 +530,25 @@ def reversed_(o, wait=0):
         yield o.pay(o.gateway(), o.number, max(o.amount, 1))
 
 
+def refund_settled(o, wait=0):
+    """A person says how a refund ended; then the gateway says so."""
+    rng = o.rng
+    for _ in range(wait + 4):
+        yield None
+    if o.round.old() or not o.refunds:
+        return
+    number, payment, amount = rng.choice(o.refunds)
+    decision = rng.choice(("succeeded", "succeeded", "failed"))
+    made = yield SettleRefund(o.number, number, decision)
+    if made is None:
+        return
+    if decision == "failed":
+        yield SettleRefund(o.number, number, "keep")
+    elif payment is not None:
+        yield o.message("refund", payment[0], o.name("r"), None, amount, None,
+                        refund_no=number)
+
+
 def disputed(o, wait=0):
     """Chargebacks; reversal and loss before and after."""
     rng = o.rng
@@ -510,11 +612,14 @@ def people(o, wait=0):
                 said.event not in ("pay", "pay_part") else
                 rng.choice(("keep", "keep", "return", "attach")),
                 o.number if rng.random() < 0.4 else None)
+        elif dice < 0.8 and o.round.held.get(o.number):
+            number = rng.choice(o.round.held[o.number])
+            yield SettleRefund(o.number, number,
+                               rng.choice(("release", "cancel")))
         elif o.refunds:
             yield SettleRefund(
                 o.number, rng.choice(o.refunds)[0],
-                rng.choice(("succeeded", "failed", "release", "cancel",
-                            "keep")))
+                rng.choice(("succeeded", "failed", "keep")))
 
 
 def again(o):
@@ -577,8 +682,9 @@ def chatter(o, wait=0):
     while True:
         if rng.random() < 0.15:
             story = rng.choice((odd_payments, refund_ours, refund_said,
-                                refund_external, disputed, people,
-                                refund_failed_first, attempts_end))
+                                refund_external, disputed, people, people,
+                                refund_failed_first, attempts_end,
+                                refund_settled, undone))
             yield from story(o)
         yield again(o)
         yield None
@@ -660,7 +766,8 @@ def answer_task(round_, rng, claimed):
 KINDS = {
     # kind: (share, stories with how long they wait)
     "plain": (20, [(created, 0), (attempt_paid, 1), (attempt_paid, 1),
-                   (refund_ours, 4), (refund_said, 6)]),
+                   (refund_ours, 4), (refund_said, 6), (refund_settled, 8),
+                   (people, 9)]),
     "mess": (24, [(created, 1), (attempt_paid, 2), (odd_payments, 1),
                   (paid_right, 3), (refund_ours, 3), (refund_said, 4),
                   (refund_external, 3), (disputed, 5), (reversed_, 8),
@@ -684,6 +791,10 @@ KINDS = {
                      (refund_ours, 3), (refund_failed_first, 3),
                      (reversed_, 5), (paid_right, 12), (refund_said, 6),
                      (refund_external, 5), (disputed, 4)]),
+    "tries": (10, [(created, 0), (attempts_left, 1), (attempts_left, 6),
+                   (paid_later, 0)]),
+    "undone": (5, [(created, 0), (undone, 1), (refund_ours, 3),
+                   (refund_said, 5), (people, 6), (undone, 10)]),
     "zero": (1, [(created, 0), (odd_payments, 4)]),
 }
 NEW_KINDS = ("parts", "totals")

@@ -52,7 +52,8 @@ SHOP = ("CREATE SCHEMA shop",
         "CREATE TABLE shop.broken (order_no text PRIMARY KEY)", """
 CREATE FUNCTION shop.watch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM shop.broken AS b WHERE b.order_no = NEW.order_no) THEN
+    IF EXISTS (SELECT FROM shop.broken AS b
+               WHERE b.order_no = NEW.order_no) THEN
         RAISE EXCEPTION 'the shop''s own trigger is broken';
     END IF;
     RETURN NULL;

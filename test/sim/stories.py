@@ -591,7 +591,7 @@ class Reversed(Story):
         back = Back("slow", takes=4, delivery=delivery(rng))
         made.pots = money(made.amount, undone=made.amount)
         if kind in (self.AGAIN, self.EARLY):
-            second = add_try(fate, seed, ("wechat", "alipay")[rng.randrange(2)],
+            second = add_try(fate, seed, rng.choice(("wechat", "alipay")),
                              may_lose=False)
             second.pots = money(second.amount)
         elif kind == self.GONE:

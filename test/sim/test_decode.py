@@ -455,7 +455,7 @@ class Stripe(unittest.TestCase):
 def adyen(*items, live="false"):
     return {"live": live, "notificationItems": [
         {"NotificationRequestItem": {
-            "additionalData": {"hmacSignature": "coqCmt/IZ4E3CzPvMY8zTjQVL5hY"},
+            "additionalData": {"hmacSignature": "coqCmt/IZ4E3CzPvMY8zTjQ="},
             "amount": {"value": 1130, "currency": "EUR"},
             "eventDate": "2024-03-01T10:00:05+01:00",
             "merchantAccountCode": "TestMerchant", "paymentMethod": "visa",
