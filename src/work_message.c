@@ -162,6 +162,10 @@ check_later(const Work *work, Message *m)
 	if (m->payment_txn == NULL)
 		not_its_own(work->task);
 	payment = payorder_payment_find(m->gateway, m->payment_txn);
+	/* Of the task's own attempt, whose payment was not told yet. */
+	if (payment == NULL && m->event == EVENT_PAY_REVERSED &&
+		payorder_same_text(m->reference, payorder_work_text(work, "payment_no")))
+		return;
 	if (payment == NULL || payment->order_no == NULL)
 		not_its_own(work->task);
 	must_be(work->task, payment->order_no, work->task->order_no);
