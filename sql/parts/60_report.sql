@@ -1,28 +1,32 @@
 /* ---- what people look at: attention, and the invariants ---- */
 
+/*
+ * Law 7 here, too: every look-up is by a key, only where it is used, and the
+ * payload is parsed once; an EXISTS could be hashed, which reads a whole table.
+ */
 CREATE VIEW payorder.attention AS
 SELECT 'review'::text AS kind,
-       t.payload ->> 'subject' AS subject,
-       t.payload ->> 'cause' AS cause,
-       CASE WHEN p.txn_id IS NULL OR t.payload ->> 'event' IS NOT NULL THEN (t.payload ->> 'amount')::bigint
-            WHEN t.payload ->> 'cause' = 'owed' THEN p.owed - (
+       j.subject AS subject,
+       j.cause AS cause,
+       CASE WHEN p.txn_id IS NULL OR j.event IS NOT NULL THEN j.amount::bigint
+            WHEN j.cause = 'owed' THEN p.owed - (
                 SELECT coalesce(pg_catalog.sum(h.amount), 0) FROM payorder.refunds AS h
                 WHERE h.gateway = p.gateway AND h.txn_id = p.txn_id AND h.state = 'held')::bigint
-            WHEN t.payload ->> 'cause' = 'overdrawn' THEN p.overdrawn
-            WHEN t.payload ->> 'cause' IN ('mismatch', 'conflict') THEN p.review
-            ELSE (t.payload ->> 'amount')::bigint END AS amount,
-       t.payload ->> 'currency' AS currency,
+            WHEN j.cause = 'overdrawn' THEN p.overdrawn
+            WHEN j.cause IN ('mismatch', 'conflict') THEN p.review
+            ELSE j.amount::bigint END AS amount,
+       j.currency AS currency,
        t.order_no,
        t.gateway,
-       coalesce(t.payload ->> 'txn_id', c.txn_id) AS txn_id,
-       coalesce(t.payload ->> 'event', c.event) AS event,
-       coalesce(t.payload ->> 'refund_no', f.refund_no) AS refund_no,
+       coalesce(j.txn_id, c.txn_id) AS txn_id,
+       coalesce(j.event, c.event) AS event,
+       coalesce(j.refund_no, f.refund_no) AS refund_no,
        pg_catalog.now() - t.created_at AS age,
        r.task_id AS task,
        CASE WHEN c.event IN ('pay', 'pay_part') AND c.verdict = 'parked'
                 THEN CASE WHEN c.detail = 'order' THEN '{settle_callback attach,settle_callback return}'
                           ELSE '{settle_callback return}' END
-            WHEN t.payload ->> 'cause' IN ('mismatch', 'conflict', 'invalid') AND c.event IN ('pay', 'pay_part')
+            WHEN j.cause IN ('mismatch', 'conflict', 'invalid') AND c.event IN ('pay', 'pay_part')
                  AND p.review > 0
                 THEN CASE WHEN o.order_no IS NULL OR (
                               p.reversed_at IS NULL AND p.currency = o.currency
@@ -35,38 +39,43 @@ SELECT 'review'::text AS kind,
                                                     AND (x.within IS NULL OR pg_catalog.now() <= o.closed_at + x.within))))
                           THEN '{settle_callback keep,settle_callback return}'
                           ELSE '{settle_callback return}' END
-            WHEN t.payload ->> 'cause' IN ('conflict', 'invalid', 'parked', 'parked_limit') AND c.event IS NOT NULL
+            WHEN j.cause IN ('conflict', 'invalid', 'parked', 'parked_limit') AND c.event IS NOT NULL
                 THEN '{settle_callback dismiss}'
-            WHEN t.payload ->> 'cause' = 'deferred_error' AND c.event IS NOT NULL THEN '{retry_callback}'
-            WHEN t.payload ->> 'cause' = 'timer_error' THEN '{retry_order,cancel_task}'
+            WHEN j.cause = 'deferred_error' AND c.event IS NOT NULL THEN '{retry_callback}'
+            WHEN j.cause = 'timer_error' THEN '{retry_order,cancel_task}'
             WHEN n.state = 'held' THEN '{settle_refund release,settle_refund cancel}'
             WHEN n.state IN ('asked', 'in_doubt', 'stuck') THEN '{settle_refund succeeded,settle_refund failed}'
-            WHEN t.payload ->> 'cause' = 'owed' AND p.txn_id IS NOT NULL THEN
-                CASE WHEN EXISTS (SELECT FROM payorder.refunds AS x
-                                  WHERE x.gateway = p.gateway AND x.txn_id = p.txn_id AND x.state = 'stuck')
+            WHEN j.cause = 'owed' AND p.txn_id IS NOT NULL THEN
+                CASE WHEN (SELECT true FROM payorder.refunds AS x
+                                  WHERE x.gateway = p.gateway AND x.txn_id = p.txn_id AND x.state = 'stuck' LIMIT 1)
                      THEN CASE WHEN f.refund_no IS NOT NULL THEN '{settle_refund keep}' ELSE '{}' END
                      WHEN f.refund_no IS NOT NULL THEN '{request_refund,settle_refund keep}'
                      ELSE '{request_refund}' END
-            WHEN t.payload ->> 'cause' = 'overdrawn' AND p.txn_id IS NOT NULL THEN '{}'
+            WHEN j.cause = 'overdrawn' AND p.txn_id IS NOT NULL THEN '{}'
             ELSE '{cancel_task}' END::text[] AS decisions,
        d.actor AS first_actor,
        d.decision AS first_decision
 FROM payorder.task_ready AS r
 JOIN payorder.tasks AS t ON t.id = r.task_id
-LEFT JOIN payorder.payments AS p ON p.gateway = t.gateway AND p.txn_id = t.payload ->> 'txn_id'
-LEFT JOIN payorder.orders AS o ON o.order_no = p.order_no
-LEFT JOIN payorder.refunds AS n ON n.refund_no = t.payload ->> 'refund_no'
+CROSS JOIN LATERAL pg_catalog.json_to_record(t.payload)
+    AS j (subject text, cause text, amount text, currency text, txn_id text, event text, refund_no text)
+LEFT JOIN payorder.payments AS p ON p.gateway = t.gateway AND p.txn_id = j.txn_id
+LEFT JOIN LATERAL (
+    SELECT w.order_no, w.machine_id, w.state, w.frozen, w.amount, w.paid_amount, w.currency, w.closed_at
+    FROM payorder.orders AS w
+    WHERE w.order_no = p.order_no AND (p.review > 0 OR j.cause = 'owed') LIMIT 1) AS o ON true
+LEFT JOIN payorder.refunds AS n ON n.refund_no = j.refund_no
 LEFT JOIN LATERAL (
     SELECT k.txn_id, k.event, k.verdict, k.detail
     FROM payorder.callbacks AS k
-    WHERE k.gateway = t.gateway
-      AND ((k.txn_id = t.payload ->> 'txn_id' AND k.event = t.payload ->> 'event')
-           OR (t.payload ->> 'event' IS NULL AND k.txn_id = p.txn_id AND k.event IN ('pay', 'pay_part')))
+    WHERE k.gateway = t.gateway AND k.txn_id = j.txn_id
+      AND (k.event = j.event
+           OR (j.event IS NULL AND p.txn_id IS NOT NULL AND k.event IN ('pay', 'pay_part')))
     LIMIT 1) AS c ON true
-LEFT JOIN LATERAL (
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN j.cause = 'owed' AND p.disposition = 'order' AND p.reversed_at IS NULL THEN (
     SELECT x.refund_no FROM payorder.refunds AS x
-    WHERE t.payload ->> 'cause' = 'owed' AND p.disposition = 'order' AND p.reversed_at IS NULL
-      AND x.gateway = p.gateway AND x.txn_id = p.txn_id
+    WHERE x.gateway = p.gateway AND x.txn_id = p.txn_id
       AND x.cause <> 'external' AND x.state IN ('failed', 'reversed', 'cancelled') AND x.kept_again < x.amount
       AND NOT EXISTS (SELECT FROM payorder.states AS s
                       WHERE s.machine_id = o.machine_id AND s.state = o.state
@@ -74,9 +83,9 @@ LEFT JOIN LATERAL (
                              OR (s.final AND EXISTS (SELECT FROM payorder.transitions AS y
                                                      WHERE y.machine_id = o.machine_id
                                                        AND y.event = 'refunded' AND y.to_state = o.state))))
-    ORDER BY x.ended_at DESC LIMIT 1) AS f ON true
+    ORDER BY x.ended_at DESC LIMIT 1) END AS refund_no OFFSET 0) AS f
 LEFT JOIN payorder.first_decisions AS d
-    ON d.subject = coalesce(t.payload ->> 'refund_no', f.refund_no, t.gateway || ':' || c.txn_id || ':' || c.event)
+    ON d.subject = coalesce(j.refund_no, f.refund_no, t.gateway || ':' || c.txn_id || ':' || c.event)
 WHERE r.run_at = 'infinity' AND r.kind = 'review'
 UNION ALL
 SELECT 'dead task', t.kind || ' ' || t.id::text, d.error,
