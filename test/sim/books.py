@@ -46,11 +46,9 @@ class Payment:
         return self.attempt.currency
 
     def shown(self):
-        # TODO: "revoked" once payorder takes a query's pay_reversed of a
-        # payment that is not known yet (complete() refuses it, 42501)
-        if self.state == "paid" and (self.hidden or self.revoked):
+        if self.state == "paid" and self.hidden:
             return "hidden"
-        return self.state
+        return "revoked" if self.revoked else self.state
 
 
 @dataclass

@@ -140,7 +140,7 @@ class Model:
         payment = self.payments.get(key)
         if payment is None:
             payment = Payment(*key, message.event, message.amount,
-                              message.currency, since=self.now)
+                              message.currency)
             self.payments[key] = payment
         if order is not None and payment.order is None:
             payment.order = order
@@ -292,15 +292,11 @@ class Model:
 
     # ---- deciding ----
 
-    def decide(self, row, draining=False, locked=False, met=None):
+    def decide(self, row, draining=False, locked=False):
         """9 and all below, for a stored row; returns the case.  locked: the
-        order's lock could not be had; met: parked so by the database, since
-        what it waits for was there but not committed; only the database can
-        know these."""
+        order's lock could not be had, which only the database can know."""
         case = lines.find(self, row)
-        verdict = self.meeting(case, met) if met else None
-        row.recheck = verdict is not None
-        verdict = verdict or lines.line_9(case) or lines.line_10(case) or \
+        verdict = lines.line_9(case) or lines.line_10(case) or \
             lines.line_11(case)
         if verdict is None and locked:
             self.write_payment(case, case.order)
@@ -328,26 +324,6 @@ class Model:
         self.list_row(row)
         return case
 
-    def meeting(self, case, met):
-        """DESIGN 7: who does not wait for what is not committed yet leaves a
-        row that is looked at again.  met: (since when the call ran, verdict,
-        detail)."""
-        began, verdict, detail = met
-        if detail == "order":
-            known = case.order
-            case.order = case.attempt = None
-        else:
-            dispute = self.dispute(case)
-            known = case.refund or case.payment or dispute
-            refund = case.refund and case.refund.payment
-            known = max((one for one in (case.payment, refund, case.order)
-                         if one is not None), key=lambda one: one.since,
-                        default=None)
-        if known is None or known.since < began:
-            return None
-        self.write_payment(case, None)
-        return Verdict("meeting", verdict, detail)
-
     def decide_under_lock(self, case):
         self.write_payment(case, case.order)
         order = case.order
@@ -369,13 +345,13 @@ class Model:
 
     # ---- ingest ----
 
-    def ingest(self, message, locked=False, met=None):
+    def ingest(self, message, locked=False):
         row = self.callbacks.get(message.key)
         bad = lines.invalid(self, message)
         if row is None:
             verdict = self.other_event(message)
             if verdict is None or bad:
-                return self.first_sight(message, bad, locked, met)
+                return self.first_sight(message, bad, locked)
             return self.answer(verdict, None)
         if row.invalid and not bad:                             # 5b
             self.lines["5b"] += 1
@@ -383,7 +359,7 @@ class Model:
             verdict = self.other_event(message)
             if verdict is not None:
                 return self.answer(verdict, None)
-            return self.first_sight(message, False, locked, met)
+            return self.first_sight(message, False, locked)
         if lines.facts_differ(self, row, message) or \
                 (bad and row.waiting):                          # 8
             self.conflicts[message.key] += 1
@@ -396,7 +372,7 @@ class Model:
         if row.verdict == "deferred" and not locked:
             case = self.again_deferred(row)
         else:
-            case = self.decide(row, locked=locked, met=met)
+            case = self.decide(row, locked=locked)
         self.wake(case.payment, case.order, message)
         return self.answer(None, row)
 
@@ -419,7 +395,7 @@ class Model:
             return Verdict("8 other", "conflict", "fact")
         return None
 
-    def first_sight(self, message, bad, locked, met):
+    def first_sight(self, message, bad, locked):
         self.arrivals += 1
         row = Callback(Message(**vars(message)), self.arrivals, invalid=bad)
         self.callbacks[message.key] = row
@@ -433,7 +409,7 @@ class Model:
             self.lines["5"] += 1
             self.wake(case.payment, None, message)
             return self.answer(None, row)
-        case = self.decide(row, locked=locked, met=met)
+        case = self.decide(row, locked=locked)
         if row.verdict != "deferred":
             self.wake(case.payment, case.order, message)
         return self.answer(None, row)
@@ -475,7 +451,7 @@ class Model:
                 raise Refused("PO003: other content")
             return order
         order = Order(order_no, amount, currency, self.machines[machine],
-                      pay_within, cooling_off, since=self.now)
+                      pay_within, cooling_off)
         self.orders[order_no] = order
         if amount == 0:
             payment = Payment("none", order_no, "pay", 0, currency, order,
@@ -592,7 +568,7 @@ class Model:
         answers = [self.ingest(message) for message in messages]
         refund = self.refund(number)
         if kind == "refund":
-            self.in_doubt(refund)
+            self.in_doubt(refund, True)
         if kind == "query_refund" and unknown and refund.state == "in_doubt":
             self.never_had(refund)
         if kind == "return" and confirmed and refund.state == "held":
@@ -605,9 +581,9 @@ class Model:
         """The gateway does not know it: its task is made again, unclaimed; but
         money that is not there any more is not asked back (choice)."""
         payment = refund.payment
-        if refund.leased:
-            return              # a worker may just be asking for it
-        refund.claimed = False
+        if not refund.task_over:
+            return              # it is asked for, or will be again
+        refund.claimed = refund.task_over = False
         if payment.reversed or payment.pot("overdrawn") > 0:
             kept = payment.order.kept if payment.order else 0
             payment.cancel(refund)
@@ -617,11 +593,11 @@ class Model:
     def fail(self, kind, number, retryable):
         """46: neither `fail` nor death frees money."""
         if kind == "refund":
-            self.in_doubt(self.refund(number))
+            self.in_doubt(self.refund(number), not retryable)
 
-    def in_doubt(self, refund):
-        """A worker let its task go without the gateway's final message."""
-        refund.leased = False
+    def in_doubt(self, refund, task_over):
+        """A worker let its task go, without the gateway's final message."""
+        refund.leased, refund.task_over = False, task_over
         if refund.state == "asked":
             refund.state = "in_doubt"
 
@@ -760,7 +736,7 @@ class Model:
         if later >= LEASE:
             for refund in self.refunds.values():
                 if refund.leased:
-                    self.in_doubt(refund)
+                    self.in_doubt(refund, False)
         for _ in range(20):
             if not self.sweep_once():
                 break
@@ -773,15 +749,12 @@ class Model:
         done = False
         ready = [row for row in self.deferred if not row.set_aside and
                  not self.gateways[row.message.gateway].paused]
-        ready += {row for rows in self.waiting.values() for row in rows
-                  if row.recheck}
         groups = {}
         for row in ready:
             groups.setdefault(lines.find(self, row).order, []).append(row)
         for rows in groups.values():
             self.drain(rows)
-            done = done or any(row.verdict != "deferred" and
-                               not row.recheck for row in rows)
+            done = done or any(row.verdict != "deferred" for row in rows)
         for order in self.orders.values():
             if order.refund_all_due:
                 self.run_refund_all(order)

@@ -136,6 +136,7 @@ class Refund:
     taken: dict = field(default_factory=dict)       # from which pots
     claimed: bool = False       # a worker had its task, ever
     leased: bool = False        # one has it
+    task_over: bool = False     # done or dead
     under_review: bool = False
     gateway_id: str | None = None
     succeeded_at: object = None
@@ -165,7 +166,6 @@ class Payment:
     reversed: bool = False
     pots: dict = None
     refunds: list = field(default_factory=list)     # oldest first
-    since: float = 0            # when the call that made it ended
 
     def __post_init__(self):
         self.pots = dict.fromkeys(POTS, 0)
@@ -258,7 +258,6 @@ class Order:
     refund_all_due: bool = False
     refund_all_waits: bool = False      # until none is stuck
     trouble: bool = False       # a trigger raises when its state changes
-    since: float = 0            # when the call that created it ended
     payments: list = field(default_factory=list)
     attempts: list = field(default_factory=list)
 
@@ -397,7 +396,6 @@ class Callback:
     dispute_left: int = 0
     lost: bool = False
     decided: float = 0          # when the call that did ended
-    recheck: bool = False       # it met what it waits for, still uncommitted
 
     @property
     def waiting(self):

@@ -493,9 +493,9 @@ def sort_key(item):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--messages", type=int, default=30000)
-    parser.add_argument("--orders", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=25000)
+    parser.add_argument("--orders", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--first", type=int, default=1,
                         help="begin with this round")
     parser.add_argument("--seed", type=int,

@@ -147,9 +147,7 @@ class Ingest(Call):
 
     def tell(self, model):
         locked = self.answer[:2] == ("deferred", "locked")
-        met = (self.began, *self.answer[:2]) \
-            if self.answer[0] == "parked" else None
-        expected = self.expected = model.ingest(self.message, locked, met)
+        expected = self.expected = model.ingest(self.message, locked)
         if not agree(self.answer, expected) and \
                 not self.became(model, expected):
             return (f"{expected.verdict}({expected.detail}) by line "

@@ -8,6 +8,7 @@ transaction back and it is tried again.
 """
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from collections import Counter
 import psycopg
 
 import property_stories as stories
-from property_calls import Create, Ingest
+from property_calls import Complete, Create, Fail, Ingest
 
 RACES = ("23505", "23514")      # must not be; seen with `--avoid race` only
 AGAIN = ("40001", "40P01")
@@ -35,7 +36,7 @@ class Play:
     """A story on its way; told: its last call, if it was made."""
 
     def __init__(self, story):
-        self.story, self.told = story, None
+        self.story, self.told, self.waits = story, None, False
 
 
 class Gate:
@@ -74,12 +75,34 @@ class Store:
         self.known = {subject.number: subject.known
                       for subject in round_.subjects}
         self.window = 40
-        self.gate = Gate()
-        self.locks = {}
+        self.locks = {}             # order_no: its gate
+        self.subjects = {subject.number: subject
+                         for subject in round_.subjects}
 
-    def of_order(self, subject):
+    def subject_of(self, call):
+        """The order that a call is about; by the names of the transactions if
+        it does not say."""
+        if call.subject is None and isinstance(call, (Complete, Fail)):
+            found = re.search(r"[0-9]+x[a-z]*[0-9]+",
+                              call.claimed.payload.get("txn_id", ""))
+            return "P" + found.group() if found else None
+        return call.subject
+
+    def gates(self, calls):
+        """[(gate, whether alone)] of the orders that calls are about, in one
+        order for all sessions."""
+        wanted = {}
+        for call in calls:
+            name = self.subject_of(call)
+            if name in self.known:
+                # what is deferred for a pause takes no lock of the order, so
+                # that the numbers would say nothing
+                wanted[name] = wanted.get(name, False) or \
+                    isinstance(call, Create) or bool(self.round.paused) or \
+                    self.subjects[name].serial
         with self.lock:
-            return self.locks.setdefault(subject, threading.RLock())
+            return [(self.locks.setdefault(name, Gate()), wanted[name])
+                    for name in sorted(wanted)]
 
     def take(self):
         """A story near the front: few orders at once, so that they meet."""
@@ -90,9 +113,12 @@ class Store:
             return self.ready.pop(at)
 
     def give_back(self, play):
+        """To the front; one that waits, anywhere, or it would bar the way."""
         with self.lock:
-            self.ready.insert(self.rng.randrange(
-                min(self.window, len(self.ready) + 1)), play)
+            near = len(self.ready) + 1
+            if not play.waits:
+                near = min(self.window, near)
+            self.ready.insert(self.rng.randrange(near), play)
 
     def note(self, calls):
         with self.lock:
@@ -133,11 +159,15 @@ class Session:
 
     def roll_back(self, call):
         """Made, and undone: this must leave nothing."""
-        with self.connection.transaction(force_rollback=True):
-            if self.rng.random() < 0.5:
-                with self.connection.transaction(force_rollback=True):
-                    self.statement(call)
-            self.statement(call)
+        try:
+            with self.connection.transaction(force_rollback=True):
+                if self.rng.random() < 0.5:
+                    with self.connection.transaction(force_rollback=True):
+                        self.statement(call)
+                self.statement(call)
+            self.store.counts["rolled back"] += 1
+        except psycopg.Error:
+            pass
 
     def attempt(self, calls, linger):
         """Tries until there is an answer; None: payorder refused it."""
@@ -159,39 +189,32 @@ class Session:
         raise Unexpected("tried too often", calls)
 
     def make(self, call):
-        """Makes a call; whether it was done."""
-        store = self.store
-        store.gate.enter(isinstance(call, Create) and
-                         "meeting" in store.round.options.avoid)
-        try:
-            if not store.round.paused:
-                return self.make_with_others(call)
-            # what is deferred for a pause takes no lock of the order, so that
-            # the numbers say nothing: one call of an order at a time
-            with store.of_order(call.subject):
-                return self.make_with_others(call)
-        finally:
-            store.gate.leave()
-
-    def make_with_others(self, call):
         """Makes a call, perhaps with others; whether it was done."""
-        dice = self.rng.random()
+        store = self.store
         calls, linger = [call], 0
-        if dice < 0.03:
-            try:
-                self.roll_back(call)
-                self.store.counts["rolled back"] += 1
-            except psycopg.Error:
-                pass
-        elif dice < 0.09:
+        dice = self.rng.random()
+        if dice < 0.05:
             linger = self.rng.random() * 0.004
-        elif dice < 0.14 and isinstance(call, Ingest) and \
-                not self.store.round.paused:
-            more = self.rng.choice(self.store.round.subjects)
-            other = stories.again(more)
-            if other is not None:
-                calls.append(other)
+        elif dice < 0.12 and isinstance(call, Ingest) and \
+                not store.round.paused:
+            other = self.rng.choice(store.round.subjects)
+            more = stories.again(other)
+            if more is not None:
+                calls.append(more)
             linger = self.rng.random() * 0.002
+        gates = store.gates(calls)
+        for gate, alone in gates:
+            gate.enter(alone)
+        try:
+            if self.rng.random() < 0.03:
+                self.roll_back(call)
+            return self.make_all(call, calls, linger)
+        finally:
+            for gate, _ in gates:
+                gate.leave()
+
+    def make_all(self, call, calls, linger):
+        """In one transaction; if another is refused, the call alone."""
         began = time.monotonic()
         rows = self.attempt(calls, linger)
         if rows is None and len(calls) > 1:
@@ -214,7 +237,7 @@ class Session:
                 self.store.known[one.subject].add(one.message.key)
         self.store.note(made)
         if call in undecided:
-            return self.make_with_others(call)
+            return self.make_all(call, [call], 0)
         return True
 
     # ---- stories ----
@@ -235,4 +258,5 @@ class Session:
     def step(self, play):
         """A story's next call."""
         call = play.story.send(play.told)
+        play.waits = call is None
         play.told = call if call is not None and self.make(call) else None

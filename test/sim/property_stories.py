@@ -36,6 +36,7 @@ class Round:
                          ("able", "fussy", "strict", "thrifty", "closed")}
         self.paused = set()
         self.subjects = []
+        self.share = options.messages / options.orders
         self.phase = 1
         self.held = {}                  # order_no: refunds held before
         self.payments_before = []       # messages of earlier phases
@@ -72,7 +73,11 @@ class Subject:
         self.cooling_off = rng.choice((1, 144000))
         self.attempts = []          # (payment_no, gateway, amount)
         self.sent = []              # messages, to be said again
+        self.said = 0
         self.created = False
+        # serial: messages come before what they name, but all calls of the
+        # order one at a time; else nothing is named before it is known
+        self.serial = kind == "unknown" or rng.random() < 0.3
         self.known = set()          # keys that were answered
         self.refunds = []           # (refund_no, gateway, txn, amount)
         self.counts = itertools.count(1)
@@ -97,6 +102,7 @@ class Subject:
         message = Message(gateway, txn_id, event, reference, amount, currency,
                           more.pop("at", None) or self.round.time(), **more)
         self.sent.append(message)
+        self.said += 1
         if event in ("pay", "pay_part"):
             self.round.latest_payments.append((self, message))
         return Ingest(self.number, message)
@@ -113,7 +119,7 @@ class Subject:
     def some_payment(self):
         """One that was or will be said, or None."""
         said = self.payments()
-        if "early" in self.round.options.avoid:
+        if not self.serial:
             said = [message for message in said if message.key in self.known
                     and (message.amount or 0) > 0]
         return self.rng.choice(said) if said else None
@@ -463,7 +469,7 @@ def refund_external(o, wait=0):
         got = yield o.message("refund", said.gateway, identity, reference,
                               amount, currency, **more)
         done = got is not None and got.answer[0] == "applied"
-        if rng.random() < 0.3 and (done or "failed-first"
+        if rng.random() < 0.3 and (done or o.serial and "failed-first"
                                    not in o.round.options.avoid):
             more.pop("refund_no", None)
             yield o.message(rng.choice(("refund_failed", "refund_stuck")),
@@ -472,7 +478,7 @@ def refund_external(o, wait=0):
 
 def refund_failed_first(o, wait=0):
     """A refund's failure comes before anything else of it."""
-    if "failed-first" in o.round.options.avoid:
+    if not o.serial or "failed-first" in o.round.options.avoid:
         return
     for _ in range(wait):
         yield None
@@ -530,12 +536,17 @@ def reversed_(o, wait=0):
         yield o.pay(o.gateway(), o.number, max(o.amount, 1))
 
 
+def settles_refunds(o):
+    return o.kind != "totals" or \
+        "settled-total" not in o.round.options.avoid
+
+
 def refund_settled(o, wait=0):
     """A person says how a refund ended; then the gateway says so."""
     rng = o.rng
     for _ in range(wait + 4):
         yield None
-    if o.round.old() or not o.refunds:
+    if o.round.old() or not o.refunds or not settles_refunds(o):
         return
     number, payment, amount = rng.choice(o.refunds)
     decision = rng.choice(("succeeded", "succeeded", "failed"))
@@ -566,7 +577,7 @@ def disputed(o, wait=0):
         named = {"payment_txn": said.txn_id}
         back = amount + (rng.random() < 0.15)
         mixed = rng.random() < 0.4
-        always_named = mixed and "dispute" in o.round.options.avoid
+        always_named = mixed and not o.serial
         steps = [o_step(o, "chargeback", said.gateway, identity, amount,
                         "KWD" if rng.random() < 0.05 else None, **named)]
         if rng.random() < 0.6:
@@ -603,7 +614,7 @@ def people(o, wait=0):
             said = rng.choice(o.sent) if o.sent else None
             if said is None:
                 continue
-            if rng.random() < 0.7 and o.payments():
+            if rng.random() < 0.5 and o.payments():
                 said = o.some_payment() or said
             yield SettleCallback(
                 o.number, said.key,
@@ -616,7 +627,7 @@ def people(o, wait=0):
             number = rng.choice(o.round.held[o.number])
             yield SettleRefund(o.number, number,
                                rng.choice(("release", "cancel")))
-        elif o.refunds:
+        elif o.refunds and settles_refunds(o):
             yield SettleRefund(
                 o.number, rng.choice(o.refunds)[0],
                 rng.choice(("succeeded", "failed", "keep")))
@@ -629,6 +640,7 @@ def again(o):
     if not o.sent:
         return None
     said = rng.choice(o.sent)
+    o.said += 1
     if said.gateway in o.round.paused and said.event not in ADDRESSED and \
             said.reference is None:
         return None             # open: as above
@@ -673,13 +685,15 @@ def again(o):
 
 
 def chatter(o, wait=0):
-    """Messages again, for ever, and now and then another story."""
+    """Messages again, and now and then another story, until the order has had
+    its share; of some orders for ever."""
     rng = o.rng
+    most = o.round.share * rng.choice((0.5, 1, 1, 1.5, 1000))
     for _ in range(wait):
         yield None
     for _ in range(rng.randint(0, 6)):
         yield again(o)
-    while True:
+    while o.said < most:
         if rng.random() < 0.15:
             story = rng.choice((odd_payments, refund_ours, refund_said,
                                 refund_external, disputed, people, people,
@@ -793,6 +807,8 @@ KINDS = {
                      (refund_external, 5), (disputed, 4)]),
     "tries": (10, [(created, 0), (attempts_left, 1), (attempts_left, 6),
                    (paid_later, 0)]),
+    "expired": (5, [(created, 0), (paid_later, 2), (refund_ours, 12),
+                    (people, 8)]),
     "undone": (5, [(created, 0), (undone, 1), (refund_ours, 3),
                    (refund_said, 5), (people, 6), (undone, 10)]),
     "zero": (1, [(created, 0), (odd_payments, 4)]),

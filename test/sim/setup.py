@@ -12,7 +12,7 @@ import re
 
 # by what each state's intervals are divided
 DIVISORS = {
-    "pending": 10, "closing": 120, "cancelling": 60, "paid": 150,
+    "pending": 10, "closing": 120, "cancelling": 20, "paid": 150,
     "to_ship": 1440, "shipped": 172800, "refunding": 360, "expired": 60,
 }
 # parameters stand for intervals of these states

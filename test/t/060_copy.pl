@@ -149,6 +149,9 @@ SQL
 			$database, "SELECT payorder.is_copy(), noted_by, reason, (SELECT count(*) FROM payorder.attention WHERE kind = 'installation') FROM payorder.installation"),
 		'f|me|moved|0',
 		'... adopted, with who and why');
+	$node->poll_query_until($database,
+		'SELECT count(*) = 0 FROM payorder.task_leases WHERE leased_until > now()')
+	  or die 'a lease does not end';
 	$node->safe_psql($database, 'SELECT payorder.sweep(1000) FROM generate_series(1, 3)');
 	is( $node->safe_psql(
 			$database, <<'SQL'), 'asked refunded, closing paid, late paid', '... sweep applies what waited');
