@@ -142,8 +142,12 @@ payorder_end_reviews(Decision *d)
 								   payorder_event_name(d->message.event));
 
 	payorder_task_close_reviews(subject, causes, lengthof(causes));
-	if (d->payment != NULL)
-		payorder_payment_watch(d->order, d->payment);
+	if (d->payment == NULL)
+		return;
+	/* What was drained may have changed it. */
+	d->payment = payorder_payment_lock(d->payment->gateway,
+									   d->payment->txn_id);
+	payorder_payment_watch(d->order, d->payment);
 }
 
 static void
@@ -445,7 +449,9 @@ drain_due(void *argument)
 	if (order_no != NULL && strcmp(waiting->verdict, "deferred") == 0)
 	{
 		drain_locked(order_no, true);
-		return;
+		if (waiting->order_no != NULL)
+			return;
+		/* Its order was not known when it was deferred: it goes by itself. */
 	}
 	d = drain_one(waiting, true);
 	if (!d->gone && strcmp(d->verdict, "parked") == 0)
