@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import model_lines as lines
-from model_lines import ANY, Verdict
+from model_lines import Verdict
 from model_things import (AUTOMATIC, PAYING, Attempt, Callback, FACTS, Gateway,
                           Machine, Message, Order, Payment, Refund, Trouble,
                           minutes)

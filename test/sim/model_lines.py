@@ -8,8 +8,7 @@ at the end are read from the top.  Part of model.py.
 import re
 from dataclasses import dataclass
 
-from model_things import (ADDRESSED, AUTOMATIC, MONEY_EVENTS, PAYING, Payment,
-                          Refund)
+from model_things import ADDRESSED, MONEY_EVENTS, PAYING, Refund
 
 ANY = "(any)"       # a detail that the law does not name
 

@@ -7,8 +7,9 @@ usage: property.py [--messages N] [--orders M] [--rounds R] [--seed S]
 
 Needs PG* of a private server with payorder installed.  Each round has fresh
 orders and gateways and several phases: storms of concurrent sessions
-(property_session.py) playing stories (property_stories.py), between them what
-the director does alone: sweeps, with time set forward, pausing and resuming
+(property_session.py) playing stories (property_stories.py, with
+property_subjects.py and property_workers.py), between them what the director
+does alone: sweeps, with time set forward, pausing and resuming
 gateways, a user's trigger that raises.  Every call draws a number before its
 commit (property_calls.py); told to the model in the order of these numbers,
 each must get the same verdict, and after the round all tables must agree
@@ -29,6 +30,8 @@ from collections import Counter
 import psycopg
 
 import property_stories as stories
+import property_subjects as subjects
+import property_workers as workers
 from model import Gateway, Model, Refused
 from property_calls import Alone, Complete, Ingest, RequestRefund
 from property_check import Check, kernel_numbers
@@ -147,7 +150,8 @@ class Director:
             CREATE TRIGGER property_raise AFTER UPDATE ON payorder.orders
             FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state)
             EXECUTE FUNCTION property_raise()""")
-        self.execute("ALTER DATABASE postgres SET payorder.lock_wait = "
+        (database,), = self.execute("SELECT current_database()").fetchall()
+        self.execute(f'ALTER DATABASE "{database}" SET payorder.lock_wait = '
                      f"'{self.options.lock_wait}'")
         for kind in ("refund", "query_refund", "return", "close_payment",
                      "query_payment"):
@@ -177,7 +181,7 @@ class Director:
     def open_round(self, number):
         """The round, its model, its store."""
         options = self.options
-        round_ = stories.Round(options.seed, number, options)
+        round_ = subjects.Round(options.seed, number, options)
         round_.latest_payments = []
         gateways = []
         for kind, name in round_.gateways.items():
@@ -189,7 +193,7 @@ class Director:
             gateways.append(Gateway(name, **told))
         rng = round_.rng
         for i in range(options.orders // options.rounds):
-            round_.subjects.append(stories.Subject(
+            round_.subjects.append(subjects.Subject(
                 round_, i, stories.draw_kind(rng, options)))
         store = Store(round_, rng)
         for subject in round_.subjects:
@@ -283,7 +287,7 @@ class Director:
         """A user's trigger raises when these orders change their state."""
         round_ = store.round
         for i in range(3):
-            o = stories.Subject(round_, f"t{i}", "plain")
+            o = subjects.Subject(round_, f"t{i}", "plain")
             o.machine, o.pay_within, o.cooling_off = "order", 144000, 144000
             round_.subjects.append(o)
             self.by_itself(store, o.create())
@@ -326,7 +330,7 @@ class Director:
         messages = self.options.messages // self.options.rounds
         began = time.monotonic()
         for k in range(2):
-            store.ready.insert(0, Play(stories.worker(round_, k)))
+            store.ready.insert(0, Play(workers.worker(round_, k)))
         rng = round_.rng
         self.storm(store, messages * 45 // 100)
         self.phase_ends(round_, store)
@@ -500,13 +504,19 @@ def main():
                         help="begin with this round")
     parser.add_argument("--seed", type=int,
                         default=random.randrange(1, 10 ** 6))
+    parser.add_argument("--overlap", action="store_true",
+                        help="let all messages overlap with the calls that "
+                        "make known what they name")
     for name in ("only-old", "no-pause", "no-trouble", "no-fail-for-good"):
         parser.add_argument("--" + name, action="store_true")
     parser.add_argument("--log", help="file for all calls of a round that "
                         "differs")
     parser.add_argument("--lock-wait", default="5s")
     parser.add_argument("--avoid", action="append", default=[],
-                        help="a combination that is known to differ: early")
+                        help="a combination that is known to differ: "
+                        "reference, dismiss, settled-total, failed-first, "
+                        "overdrawn, resend, strict, fill, form, "
+                        "other-invalid, stuck, query-external, race")
     parser.add_argument("--may-miss-lines", dest="all_lines",
                         action="store_false")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ calls can be told to the model one after the other.
 import json
 from dataclasses import dataclass, field
 
-from model import Message, Refused
+from model_things import Message
 
 INGEST = """
 SELECT r.verdict, r.detail, r.first_verdict, r.order_no,
@@ -112,7 +112,8 @@ class Call:
 
     def __str__(self):
         return (f"{self.number:7} {type(self).__name__:14} {self.told()}\n"
-                f"{'':10}database: {self.answer}   model: {short(self.expected)}"
+                f"{'':10}database: {self.answer}   "
+                f"model: {short(self.expected)}"
                 f"   {self.began % 1000:.4f} to {self.ended % 1000:.4f}"
                 + f"   took {self.seconds:.0f} s" * (self.seconds > 1))
 
@@ -398,4 +399,3 @@ class Alone(Call):
             getattr(model, self.what)(self.argument)
 
 
-__all__ = [name for name in dir() if name[0].isupper()]

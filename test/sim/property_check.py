@@ -28,7 +28,9 @@ CALLBACKS = """
 SELECT gateway, txn_id, event, verdict, detail
 FROM payorder.callbacks WHERE gateway = ANY (%s)
 """
-INVARIANTS = "SELECT invariant, subject, detail FROM payorder.check_invariants()"
+INVARIANTS = """
+SELECT invariant, subject, detail FROM payorder.check_invariants()
+"""
 
 
 def kernel_numbers(connection, gateways, ours):

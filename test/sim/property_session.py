@@ -98,8 +98,9 @@ class Store:
                 # what is deferred for a pause takes no lock of the order, so
                 # that the numbers would say nothing
                 wanted[name] = wanted.get(name, False) or \
-                    isinstance(call, Create) or bool(self.round.paused) or \
-                    self.subjects[name].serial
+                    bool(self.round.paused) or self.subjects[name].serial or \
+                    isinstance(call, Create) and \
+                    not self.round.options.overlap
         with self.lock:
             return [(self.locks.setdefault(name, Gate()), wanted[name])
                     for name in sorted(wanted)]

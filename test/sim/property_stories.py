@@ -9,124 +9,13 @@ Where the law leaves the outcome of a combination open, no story makes it
 (marked "open").
 """
 
-import itertools
-import random
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
-from model import Message
 from model_things import ADDRESSED
-from property_calls import (Begin, Claim, Complete, Create, Fail, Fire, Ingest,
-                            RequestRefund, SettleCallback, SettleRefund)
-
-START = datetime(2024, 1, 1, tzinfo=timezone.utc)
-FUTURE = datetime(2035, 1, 1, tzinfo=timezone.utc)
-OLD_EVENTS = ("pay", "pay_failed", "pay_closed", "refund", "refund_failed",
-              "refund_stuck")
-
-
-class Round:
-    """What the stories of a round share."""
-
-    def __init__(self, seed, number, options):
-        self.seed, self.number, self.options = seed, number, options
-        self.rng = random.Random(f"{seed}/{number}")
-        self.count = itertools.count(1)
-        self.gateways = {kind: f"{kind}{number}" for kind in
-                         ("able", "fussy", "strict", "thrifty", "closed")}
-        self.paused = set()
-        self.subjects = []
-        self.share = options.messages / options.orders
-        self.phase = 1
-        self.held = {}                  # order_no: refunds held before
-        self.payments_before = []       # messages of earlier phases
-        self.refund_nos = []            # of ours, as requested
-
-    def time(self):
-        """Each message has a time of its own, so that the order of draining
-        does not depend on how sessions interleave."""
-        return START + timedelta(milliseconds=next(self.count))
-
-    def later_time(self):
-        return FUTURE + timedelta(milliseconds=next(self.count))
-
-    def old(self):
-        return self.options.only_old
-
-    def allowed(self, event):
-        return event in OLD_EVENTS or not self.old()
-
-
-class Subject:
-    """An order, and what is known about it outside the database."""
-
-    def __init__(self, round_, i, kind):
-        self.round, self.i, self.kind = round_, i, kind
-        self.rng = random.Random(f"{round_.seed}/{round_.number}/{i}")
-        rng = self.rng
-        self.number = f"P{round_.number}x{i}"
-        self.amount = 0 if kind == "zero" else rng.choice(
-            (100, 250, rng.randint(20, 5000)))
-        self.currency = rng.choice(("CNY", "CNY", "USD"))
-        self.machine = {"parts": "parts", "brief": "brief"}.get(kind, "order")
-        self.pay_within = rng.choice((10, 144000))
-        self.cooling_off = rng.choice((1, 144000))
-        self.attempts = []          # (payment_no, gateway, amount)
-        self.sent = []              # messages, to be said again
-        self.said = 0
-        self.created = False
-        # serial: messages come before what they name, but all calls of the
-        # order one at a time; else nothing is named before it is known
-        self.serial = kind == "unknown" or rng.random() < 0.3
-        self.known = set()          # keys that were answered
-        self.refunds = []           # (refund_no, gateway, txn, amount)
-        self.counts = itertools.count(1)
-
-    def name(self, what, gateway=None):
-        text = f"{self.round.number}x{self.i}{what}{next(self.counts)}"
-        if gateway == self.round.gateways["fussy"] and what == "p":
-            return "pi_" + text
-        return text
-
-    def gateway(self, *kinds):
-        return self.round.gateways[self.rng.choice(
-            kinds or ("able", "able", "fussy", "thrifty"))]
-
-    def message(self, event, gateway, txn_id, reference=None, amount=None,
-                currency=None, **more):
-        if gateway in self.round.paused and event not in ADDRESSED:
-            # open: what waits for a pause without an order
-            if not self.created:
-                return None
-            reference = reference or self.number
-        message = Message(gateway, txn_id, event, reference, amount, currency,
-                          more.pop("at", None) or self.round.time(), **more)
-        self.sent.append(message)
-        self.said += 1
-        if event in ("pay", "pay_part"):
-            self.round.latest_payments.append((self, message))
-        return Ingest(self.number, message)
-
-    def pay(self, gateway, reference, amount, currency=None, event="pay",
-            **more):
-        return self.message(event, gateway, self.name("p", gateway), reference,
-                            amount, currency or self.currency, **more)
-
-    def payments(self):
-        return [message for message in self.sent
-                if message.event in ("pay", "pay_part")]
-
-    def some_payment(self):
-        """One that was or will be said, or None."""
-        said = self.payments()
-        if not self.serial:
-            said = [message for message in said if message.key in self.known
-                    and (message.amount or 0) > 0]
-        return self.rng.choice(said) if said else None
-
-    def create(self):
-        return Create(self.number, self.amount, self.currency, self.machine,
-                      self.pay_within, self.cooling_off)
+from property_calls import (Begin, Fire, Ingest, RequestRefund, SettleCallback,
+                            SettleRefund)
+from property_subjects import START
 
 
 # ---- stories ----
@@ -376,7 +265,6 @@ def refund_ours(o, wait=0):
         if made is None:
             continue
         amount = made.answer[0]
-        said = payment or (said and (said.gateway, said.txn_id)) or (None, None)
         o.refunds.append((number, payment, amount))
         if rng.random() < 0.1:
             yield RequestRefund(o.number, number, amount, payment)
@@ -478,7 +366,8 @@ def refund_external(o, wait=0):
 
 def refund_failed_first(o, wait=0):
     """A refund's failure comes before anything else of it."""
-    if not o.serial or "failed-first" in o.round.options.avoid:
+    if not (o.serial or o.round.options.overlap) or \
+            "failed-first" in o.round.options.avoid:
         return
     for _ in range(wait):
         yield None
@@ -702,77 +591,6 @@ def chatter(o, wait=0):
             yield from story(o)
         yield again(o)
         yield None
-
-
-# ---- workers ----
-
-def worker(round_, k):
-    """Claims tasks and answers them, for ever."""
-    rng = random.Random(f"{round_.seed}/{round_.number}/worker{k}")
-    kinds = ["refund", "query_refund", "return", "close_payment",
-             "query_payment"]
-    held = []
-    while True:
-        got = yield Claim(None, rng.sample(kinds, rng.randint(1, 4)),
-                          rng.randint(1, 4), list(round_.gateways.values()))
-        if got:
-            held += got.answer
-        while held and rng.random() < 0.8:
-            claimed = held.pop(rng.randrange(len(held)))
-            call = answer_task(round_, rng, claimed)
-            if call is not None:
-                yield call
-        for _ in range(rng.randint(0, 3)):
-            yield None
-
-
-def answer_task(round_, rng, claimed):
-    payload = claimed.payload
-    subject = claimed.subject
-    dice = rng.random()
-    if claimed.kind == "return":
-        asked = [one["txn_id"] for one in payload["confirm"]]
-        good = dice < 0.75
-        return Complete(subject, claimed,
-                        confirmed=asked if good else asked[1:],
-                        all_confirmed=good)
-    if claimed.kind in ("close_payment", "query_payment"):
-        number = payload["payment_no"]
-        said = []
-        if dice < 0.6:
-            said = [Message(claimed.gateway, number, "pay_closed", number,
-                            occurred_at=round_.time())]
-        return Complete(subject, claimed, said)
-    number, txn_id = payload["refund_no"], payload["txn_id"]
-
-    external = number.startswith(claimed.gateway + ":")
-
-    def message(event, amount):
-        # of one made in its console the gateway knows only its own id
-        identity = payload["gateway_refund_id"] if external else f"re{number}"
-        return Message(claimed.gateway, identity, event, None, amount, None,
-                       round_.time(), txn_id, None if external else number)
-
-    said = []
-    if external and "query-external" in round_.options.avoid:
-        pass
-    elif dice < 0.45:
-        said = [message("refund", payload["amount"])]
-    elif dice < 0.55:
-        said = [message("refund_failed", None)]
-    elif dice < 0.62:
-        said = [message("refund_stuck", None)]
-    elif dice < 0.67:
-        said = [message("refund", payload["amount"] + 1)]
-    elif dice < 0.75:
-        return Fail(subject, claimed, True)
-    elif dice < 0.8 and not round_.options.no_fail_for_good:
-        return Fail(subject, claimed, False)
-    elif dice < 0.88:
-        return None             # it dies; the lease runs out
-    elif claimed.kind == "query_refund" and dice < 0.94:
-        return Complete(subject, claimed, unknown=True)
-    return Complete(subject, claimed, said)
 
 
 # ---- which stories an order has ----

@@ -1,14 +1,11 @@
 """The model answers as VERDICTS.md's worked answers say.  No server."""
 
-import json
-import os
 import unittest
 from datetime import datetime, timedelta
 
 from model import Gateway, Message, Model, Refused
 from model_things import POTS
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 START = datetime(2024, 1, 1)
 
 ORDER = {

@@ -249,7 +249,7 @@ for my $relation (sort keys %columns)
 my ($view) = slurp_file('sql/parts/60_report.sql') =~
   /^CREATE VIEW payorder\.attention AS\n(.*?);$/ms;
 my %of_view = map { $_ => 1 } map { /(\w[\w ]*)/g }
-  $view =~ /'\{(.*?)\}'/g, map { /'(\w+)'/g } $view =~ /'cause' (?:=|IN) (.*)$/mg;
+  $view =~ /'\{(.*?)\}'/g, map { /'(\w+)'/g } $view =~ /\bj\.cause (?:=|IN) (.*)$/mg;
 cmp_ok(scalar keys %of_view, '>', 20, 'the view attention knows causes');
 for my $name (sort keys %of_view)
 {
