@@ -58,6 +58,8 @@ class Model:
         self.conflicts = Counter()  # key: messages kept as conflicting
         self.waiting = {}           # name: rows that wait under it
         self.deferred = {}          # row: None, as an ordered set
+        self.leases = set()
+        self.replaced = {}          # key: when 5b took place
         self.arrivals = 0
         self.now = 0                # when the call ended
         self.idle_claims = 0        # tasks of refunds that had ended
@@ -186,8 +188,9 @@ class Model:
         """After every line and decision that moves money of a payment."""
         if order is None:
             return
-        if order.refund_all_waits and not any(
-                payment.stuck() for payment in order.payments):
+        if order.refund_all_waits and any(
+                payment.pot("kept") > 0 and not payment.stuck()
+                for payment in order.payments):
             order.refund_all_waits, order.refund_all_due = False, True
         if order.kept > kept_before and \
                 order.machine.refunds_all(order.state):
@@ -355,6 +358,7 @@ class Model:
             return self.answer(verdict, None)
         if row.invalid and not bad:                             # 5b
             self.lines["5b"] += 1
+            self.replaced[message.key] = self.now
             self.conflicts[message.key] += 1
             verdict = self.other_event(message)
             if verdict is not None:
@@ -547,6 +551,12 @@ class Model:
 
     # ---- workers ----
 
+    def lease(self, task):
+        """A worker got it; nobody else may have it."""
+        if task in self.leases:
+            raise Refused(f"task {task} is leased")
+        self.leases.add(task)
+
     def claim(self, kind, number):
         """A worker got this task; number: the refund's."""
         refund = self.refund(number)
@@ -734,6 +744,7 @@ class Model:
         """All that is due `later` minutes from now, nobody else about.  The
         driver makes leases run out in time set forward only."""
         if later >= LEASE:
+            self.leases.clear()
             for refund in self.refunds.values():
                 if refund.leased:
                     self.in_doubt(refund, False)

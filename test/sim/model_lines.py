@@ -262,7 +262,8 @@ def line_13b(case):
 def line_14a(case):
     # 14a
     order = case.order
-    if order.open or order.frozen or not equal(case):
+    if order.open or order.frozen or not equal(case) or \
+            order.refunding_amount + order.refunded_amount > 0:     # choice
         return None
     edge = case.world.edge_taken(order, "reopen")
     if edge is not None:

@@ -329,7 +329,7 @@ class Director:
         round_, model, store = self.open_round(number)
         messages = self.options.messages // self.options.rounds
         began = time.monotonic()
-        for k in range(2):
+        for k in range(4):
             store.ready.insert(0, Play(workers.worker(round_, k)))
         rng = round_.rng
         self.storm(store, messages * 45 // 100)
@@ -522,7 +522,7 @@ def main():
     options = parser.parse_args()
     try:
         return 0 if Director(options).run() else 1
-    except (Difference, Unexpected) as error:
+    except (Difference, Unexpected, psycopg.Error) as error:
         print(f"property: {error}", file=sys.stderr)
         return 1
 

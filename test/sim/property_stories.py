@@ -125,6 +125,38 @@ def attempts_left(o, wait=0):
                     o.number)
 
 
+def corner(o, wait=0):
+    """Short ways to lines that chance seldom meets."""
+    rng = o.rng
+    yield from after_creation(o, wait)
+    way = rng.choice(("repriced", "closed by order", "ended twice",
+                      "reversed first"))
+    gateway = o.gateway("able")
+    amount = max(o.amount // 2, 1) if way == "repriced" else None
+    if way == "reversed first":
+        txn_id = o.name("p")
+        if o.serial and o.round.allowed("pay_reversed"):
+            yield o.message("pay_reversed", gateway, txn_id)
+            yield None
+            yield o.message("pay", gateway, txn_id, o.number, o.amount,
+                            o.currency)
+        return
+    made = yield Begin(o.number, gateway, amount, True)
+    if made is None:
+        return
+    number = made.answer[0]
+    if way == "repriced":
+        yield o.pay(gateway, number, amount)
+        return
+    if way == "ended twice":
+        yield o.message("pay_closed", gateway, number, number)
+        yield o.message("pay_failed", gateway, o.name("ch"), number)
+        return
+    yield Fire(o.number, "cancel")
+    yield o.pay(gateway, number, o.amount + 1)
+    yield o.message("pay_closed", gateway, o.name("c"), o.number)
+
+
 def o_message(o, *args, **more):
     return lambda: o.message(*args, **more)
 
@@ -555,17 +587,21 @@ def again(o):
             "fill" not in o.round.options.avoid and \
             said.event not in ("pay", "pay_part"):
         changed["reference"] = o.number
-    elif dice < 0.29 and not o.round.paused and said.amount:
+    elif dice < 0.29 and not o.round.paused and said.amount and \
+            said.txn_id not in o.flipped:
         changed["amount"] = rng.choice((0, -1))
+        o.spoiled.add(said.txn_id)
     elif dice < 0.31 and said.amount is not None and said.amount <= 0:
         changed["amount"] = max(o.amount, 1)
     elif dice < 0.33 and said.event == "pay" and \
-            o.round.allowed("pay_part") and (
+            o.round.allowed("pay_part") and \
+            said.txn_id not in o.spoiled and (
                 "ch" not in said.txn_id or
                 "form" not in o.round.options.avoid) and (
                 (said.amount or 0) > 0 or
                 "other-invalid" not in o.round.options.avoid):
         changed["event"] = "pay_part"
+        o.flipped.add(said.txn_id)
     if said.event == "refund" and said.amount_is_total and \
             "amount" not in changed and rng.random() < 0.02:
         changed["amount"] = said.amount
@@ -629,6 +665,7 @@ KINDS = {
                     (people, 8)]),
     "undone": (5, [(created, 0), (undone, 1), (refund_ours, 3),
                    (refund_said, 5), (people, 6), (undone, 10)]),
+    "corner": (8, [(created, 0), (corner, 1), (paid_later, 2)]),
     "zero": (1, [(created, 0), (odd_payments, 4)]),
 }
 NEW_KINDS = ("parts", "totals")

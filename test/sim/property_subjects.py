@@ -64,6 +64,8 @@ class Subject:
         self.attempts = []          # (payment_no, gateway, amount)
         self.sent = []              # messages, to be said again
         self.said = 0
+        # open: said as pay and as pay_part, and one of them invalid
+        self.flipped, self.spoiled = set(), set()
         self.created = False
         # serial: messages come before what they name, but all calls of the
         # order one at a time; else nothing is named before it is known
