@@ -498,14 +498,6 @@ can_restate(const Message *m)
 		(payment->pots.review == payment->amount && payment->order_no == NULL);
 }
 
-static bool
-is_invalid(const Callback *callback)
-{
-	return callback->verdict != NULL &&
-		strcmp(callback->verdict, "mismatch") == 0 &&
-		callback->detail != NULL && strcmp(callback->detail, "invalid") == 0;
-}
-
 /* Line 5b: the key was taken by a message that was not well-formed. */
 static void
 replace_invalid(Decision *d)
@@ -516,7 +508,7 @@ replace_invalid(Decision *d)
 	if (d->order_no != NULL)
 		payorder_order_lock(d->order_no);
 	earlier = lock_key_row(d);
-	d->gone = earlier == NULL || !is_invalid(earlier);
+	d->gone = earlier == NULL || !payorder_callback_is_invalid(earlier);
 	if (d->gone)				/* somebody else's was faster */
 		return;
 	if (!can_restate(&d->message))
@@ -555,7 +547,7 @@ seen_again(Decision *d, const Callback *stored)
 		return payorder_undecided();
 	waiting = strcmp(stored->verdict, "parked") == 0 ||
 		strcmp(stored->verdict, "deferred") == 0;
-	was_invalid = is_invalid(stored);
+	was_invalid = payorder_callback_is_invalid(stored);
 	d->order_no = stored->order_no;
 	if (was_invalid && valid)
 	{

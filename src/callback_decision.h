@@ -106,6 +106,7 @@ extern Answer *payorder_answer(const Decision *decision);
 /* callback_facts.c */
 extern bool payorder_same_facts(const Message *message,
 								const Callback *stored);
+extern bool payorder_callback_is_invalid(const Callback *callback);
 extern bool payorder_says_more(const Message *message, const Message *stored);
 
 /* callback_drain.c */

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "callback_decision.h"
+#include "relation.h"
 
 static bool
 same(const char *left, const char *right)
@@ -99,4 +100,12 @@ payorder_says_more(const Message *m, const Message *old)
 		(m->refund_no != NULL && old->refund_no == NULL) ||
 		(m->currency != NULL && old->currency == NULL) ||
 		(m->has_amount && !old->has_amount);
+}
+
+/* Whether a stored callback was not well-formed (line 5). */
+bool
+payorder_callback_is_invalid(const Callback *callback)
+{
+	return payorder_same_text(callback->verdict, "mismatch") &&
+		payorder_same_text(callback->detail, "invalid");
 }

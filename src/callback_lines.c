@@ -123,6 +123,9 @@ resolve_taken(Decision *d)
 	if (m->event == EVENT_CHARGEBACK_REVERSED ||
 		m->event == EVENT_CHARGEBACK_LOST)
 		d->chargeback = payorder_callback_other(m, EVENT_CHARGEBACK);
+	/* One that was not well-formed may still come better (5b). */
+	if (d->chargeback != NULL && payorder_callback_is_invalid(d->chargeback))
+		d->chargeback = NULL;
 	if (txn_id == NULL && d->chargeback != NULL)
 		txn_id = d->chargeback->message.payment_txn;
 	d->payment = payorder_payment_find(m->gateway,
