@@ -8,7 +8,7 @@
 #ifndef PAYORDER_CALLBACK_H
 #define PAYORDER_CALLBACK_H
 
-#include "utils/timestamp.h"
+#include "refund.h"
 
 /* The canonical events; as bits, since a line may stand for several. */
 typedef enum MessageEvent
@@ -74,6 +74,8 @@ extern void payorder_answer_values(const Answer *answer, Datum *values,
 extern bool payorder_message_event(const char *name, MessageEvent *event);
 extern char *payorder_message_events(void);
 extern Answer *payorder_callback_ingest(const Message *message);
+extern void payorder_callback_drain_for(const Payment *payment,
+										const Refund *refund);
 extern bool payorder_callback_drain_timer(const char *order_no);
 extern int	payorder_callback_drain_due(TimestampTz at, int most, bool *more);
 extern void payorder_callback_meet(const char *order_no);

@@ -272,6 +272,17 @@ payorder_drain_related(Decision *d)
 		d->order = NULL;
 }
 
+/* Applies what was parked until this refund, which is locked, has ended. */
+void
+payorder_callback_drain_for(const Payment *payment, const Refund *refund)
+{
+	int			count;
+	Waiting    *waiting = payorder_waiting_for(NULL, payment, refund, &count);
+
+	for (int i = 0; i < count; i++)
+		drain_one(&waiting[i], false);
+}
+
 /*
  * The message is parked, and its row in the waiting list is written; if its
  * order came at the same time, it is found here and set as the address.  A row

@@ -31,31 +31,51 @@ order_of_reference(const char *reference)
 	return payorder_order_find(reference) != NULL ? reference : NULL;
 }
 
-/* Whose order the message is about is told by the payment then. */
-static bool
-names_known_payment(const Message *m)
+/*
+ * The order of a message; what is about a payment that is there is about that
+ * payment's order, whatever it names beside it.
+ */
+static const char *
+order_of(const Message *m)
 {
-	return m->payment_txn != NULL &&
-		payorder_payment_find(m->gateway, m->payment_txn) != NULL;
+	Decision	d = {0};
+
+	if ((m->event & LATER_EVENTS) == 0)
+		return order_of_reference(m->reference);
+	d.message = *m;
+	payorder_resolve(&d);
+	return d.order_no;
+}
+
+/*
+ * As it was resolved when it was decided (a person may have attached it); what
+ * is about a payment, as its payment stands now.
+ */
+static const char *
+order_of_stored(const Callback *stored)
+{
+	const Message *old = &stored->message;
+	const char *found = NULL;
+
+	if (stored->order_no == NULL || (old->event & LATER_EVENTS) != 0)
+		found = order_of(old);
+	return found != NULL ? found : stored->order_no;
 }
 
 static bool
 same_order(const Message *m, const Callback *stored)
 {
+	const char *old = stored->message.reference;
 	const char *ours;
-	const char *theirs = stored->order_no;
+	const char *theirs;
 
-	if (m->reference == NULL ||
-		(stored->message.reference == NULL && theirs == NULL) ||
-		(stored->message.reference != NULL &&
-		 strcmp(m->reference, stored->message.reference) == 0))
+	if (m->reference == NULL || (old != NULL && strcmp(m->reference, old) == 0))
 		return true;
-	if ((m->event & LATER_EVENTS) != 0 &&
-		(stored->message.reference == NULL || names_known_payment(m)))
+	if (old == NULL &&
+		(stored->order_no == NULL || (m->event & LATER_EVENTS) != 0))
 		return true;
-	ours = order_of_reference(m->reference);
-	if (theirs == NULL)
-		theirs = order_of_reference(stored->message.reference);
+	ours = order_of(m);
+	theirs = order_of_stored(stored);
 	return ours != NULL && theirs != NULL && strcmp(ours, theirs) == 0;
 }
 

@@ -333,10 +333,23 @@ payorder_park_refund(Decision *d)
 	payorder_wait_for(d, "parked", "refund", payorder_now() + USECS_PER_SEC);
 }
 
+/* What may not be there yet comes with what is deferred: line 12 goes first. */
+static bool
+order_is_ready(const Decision *d)
+{
+	return d->order_no == NULL || d->order != NULL;
+}
+
 static bool
 no_payment(Decision *d)
 {
-	return d->payment == NULL;
+	return d->payment == NULL && order_is_ready(d);
+}
+
+static bool
+no_refund(Decision *d)
+{
+	return d->refund == NULL && order_is_ready(d);
 }
 
 static const Line address_lines[] = {
@@ -346,7 +359,7 @@ static const Line address_lines[] = {
 	{"11", PAY_EVENTS | ATTEMPT_EVENTS, no_order, park_order},
 	{"26", EVENT_PAY_REVERSED, no_payment, payorder_park_payment},
 	{"27", EVENT_REFUND, nothing_known, payorder_park_payment},
-	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, payorder_no_refund, payorder_park_refund},
+	{"36", EVENT_REFUND_FAILED | EVENT_REFUND_STUCK, no_refund, payorder_park_refund},
 	{"41", DISPUTE_EVENTS, no_payment, payorder_park_payment},
 	{0}
 };

@@ -556,7 +556,7 @@ payorder_waiting_for(const Message *message, const Payment *payment,
 									   payment ? payment->txn_id : NULL,
 									   payment ? payment->order_no : NULL,
 									   refund ? refund->refund_no : NULL,
-									   message->txn_id),
+									   message ? message->txn_id : NULL),
 						count);
 }
 

@@ -128,18 +128,17 @@ payorder_refund_doubt(Order *order, const Refund *refund, const char *why)
 }
 
 /*
- * A try to refund, or a question about it, ended without a final answer:
- * nothing is freed; without another try a person must see to it.  False if
- * the refund is not open any more.
+ * A try to refund ended without a final answer: nothing is freed; without
+ * another try a person must see to it.
  */
-bool
+void
 payorder_refund_unanswered(Order *order, const char *refund_no,
 						   TimestampTz first_tried_at, bool dead)
 {
 	Refund	   *refund = payorder_refund_lock(refund_no);
 
 	if (refund == NULL || !payorder_refund_is_open(refund))
-		return false;
+		return;
 	if (refund->state == REFUND_ASKED)
 		refund->state = REFUND_IN_DOUBT;
 	if (refund->first_tried_at == NO_TIME)
@@ -147,7 +146,20 @@ payorder_refund_unanswered(Order *order, const char *refund_no,
 	payorder_refund_save(refund);
 	if (dead)
 		payorder_refund_doubt(order, refund, "in_doubt");
-	return true;
+}
+
+/*
+ * No more is asked about a refund, and a person must see to it; not while its
+ * own task, which asks again, goes on.
+ */
+void
+payorder_refund_query_dead(Order *order, const char *refund_no)
+{
+	Refund	   *refund = payorder_refund_lock(refund_no);
+
+	if (refund != NULL && payorder_refund_is_open(refund) &&
+		refund->state != REFUND_ASKED)
+		payorder_refund_doubt(order, refund, "in_doubt");
 }
 
 static char *

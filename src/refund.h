@@ -100,8 +100,9 @@ extern void payorder_refund_stick(Order *order, Payment *payment,
 								  Refund *refund);
 extern void payorder_refund_doubt(Order *order, const Refund *refund,
 								  const char *review);
-extern bool payorder_refund_unanswered(Order *order, const char *refund_no,
+extern void payorder_refund_unanswered(Order *order, const char *refund_no,
 									   TimestampTz first_tried_at, bool dead);
+extern void payorder_refund_query_dead(Order *order, const char *refund_no);
 extern void payorder_refund_query(const Refund *refund, TimestampTz run_at);
 extern int	payorder_refunds_requery(TimestampTz since, const char *gateway);
 extern void payorder_payment_alarm(Order *order, const Payment *payment,

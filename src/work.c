@@ -177,10 +177,13 @@ unanswered(Work *work, const char *error, bool retryable)
 		return "cancelled";
 	}
 	dead = payorder_task_give_back(work->task, error, retryable);
-	if (is_kind(work, "refund") || is_kind(work, "query_refund"))
+	if (is_kind(work, "refund"))
 		payorder_refund_unanswered(work->order,
 								   payorder_work_text(work, "refund_no"),
 								   work->task->first_tried_at, dead);
+	else if (is_kind(work, "query_refund") && dead)
+		payorder_refund_query_dead(work->order,
+								   payorder_work_text(work, "refund_no"));
 	return dead ? "dead" : "ready";
 }
 
@@ -214,6 +217,7 @@ send_again(Work *work, Refund *refund)
 	{
 		payorder_refund_never_sent(work->order, payment, refund);
 		payorder_refund_settle(work->order);
+		payorder_callback_drain_for(payment, refund);
 		return;
 	}
 	refund->task_id = payorder_refund_send(payment, refund);

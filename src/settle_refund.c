@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * refund_settle.c
+ * settle_refund.c
  *		settle_refund: a person says how a refund stands, or what to do.
  *
  * A gateway's console shows what its messages did not say; a held refund
  * waits for a person; money of a refund that came back can be kept after all.
- * Above a limit two persons must say the same.
+ * Above a limit two persons must say the same.  Messages that waited for the
+ * refund's end are applied in the same transaction.
  *
  * Locks: order, payment, refund, as everywhere.
  *
@@ -15,13 +16,13 @@
 
 #include "fmgr.h"
 
+#include "callback.h"
 #include "errors.h"
 #include "guc.h"
 #include "json.h"
 #include "refund_limits.h"
 #include "relation.h"
 #include "task.h"
-#include "timer.h"
 
 PG_FUNCTION_INFO_V1(payorder_settle_refund);
 
@@ -233,8 +234,8 @@ settle(Settlement *s, const struct RefundDecision *decision)
 	payorder_first_decision_over(s->refund->refund_no);
 	note(s, "settle_refund", decision->name);
 	payorder_refund_settle(s->order);
-	if (s->refund->order_no != NULL)
-		payorder_timer_arm_drain(payorder_now(), s->refund->order_no);
+	payorder_callback_drain_for(s->payment, s->refund);
+	s->refund = payorder_refund_find(s->refund->refund_no);
 }
 
 Datum
