@@ -300,7 +300,7 @@ class Model:
         order's lock could not be had, which only the database can know."""
         case = lines.find(self, row)
         verdict = lines.line_9(case) or lines.line_10(case) or \
-            lines.line_11(case)
+            lines.line_11_order(case)
         if verdict is None and locked:
             self.write_payment(case, case.order)
             verdict = Verdict("12 locked", "deferred", "locked")
@@ -328,6 +328,9 @@ class Model:
         return case
 
     def decide_under_lock(self, case):
+        verdict = lines.line_11_attempt(case)
+        if verdict is not None:
+            return verdict
         self.write_payment(case, case.order)
         order = case.order
         if case.payment is not None:
@@ -623,7 +626,7 @@ class Model:
         if row.verdict == "deferred":
             raise Refused("deferred")
         if decision == "dismiss":
-            return self.dismiss(row, payment)
+            return self.dismiss(row, payment, order_no)
         if row.message.event not in PAYING or payment is None or \
                 payment.event != row.message.event:
             raise Refused("it made no payment")
@@ -639,6 +642,7 @@ class Model:
             payment.move("review", "owed", amount)
             self.automatic_return(payment, "review")
             if row.verdict == "parked":
+                row.order = order
                 self.set_verdict(row, "late", "returned")
         else:
             self.settle_keep(row, payment, order)
@@ -678,11 +682,12 @@ class Model:
         self.wake(case.payment, case.order, row.message)
         return self.answer(None, row)
 
-    def dismiss(self, row, payment):
+    def dismiss(self, row, payment, order_no):
         if payment is not None and row.message.event in PAYING and \
                 payment.pot("review") > 0:
             raise Refused("there is money in it")
-        if row.verdict == "parked" and row.message.event not in PAYING:
+        if row.verdict == "parked":
+            row.order = row.order or self.orders.get(order_no)
             self.set_verdict(row, "stale", "dismissed")
         return self.answer(None, row)
 

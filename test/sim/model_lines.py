@@ -116,6 +116,8 @@ def named_order(world, message, row):
         return row.order.number if row.order and message is row.message \
             else None
     order, _ = world.look_up(message.reference)
+    if order is None and message is row.message:
+        order = row.order       # which a person has named
     return order.number if order else "unresolved:" + message.reference
 
 
@@ -178,14 +180,19 @@ def line_10(case):
         return Verdict("10", "deferred", "paused")
 
 
-def line_11(case):
-    # 11
-    if case.event not in ADDRESSED:
-        return None
-    gateway = case.world.gateways[case.gateway]
-    missing = gateway.require_attempt and case.attempt is None and \
-        not case.row.attached
-    if case.order is None or missing:
+def line_11_order(case):
+    # 11: no order
+    if case.event in ADDRESSED and case.order is None:
+        case.world.write_payment(case, None)
+        return Verdict("11", "parked", "order")
+
+
+def line_11_attempt(case):
+    """11: no attempt, where one is required (choice: after 12, since attempts
+    begin under the order's lock)."""
+    if case.event in ADDRESSED and case.attempt is None and \
+            case.world.gateways[case.gateway].require_attempt and \
+            not case.row.attached:
         case.world.write_payment(case, case.order)
         return Verdict("11", "parked", "order")
 

@@ -3,7 +3,7 @@ random orders, and in the end all money must be where an independent model of
 the law (model.py) says.
 
 usage: property.py [--messages N] [--orders M] [--rounds R] [--seed S]
-                   [--only-old] ...
+                   ...
 
 Needs PG* of a private server with payorder installed.  Each round has fresh
 orders and gateways and several phases: storms of concurrent sessions
@@ -100,19 +100,13 @@ LAW = os.path.join(os.path.dirname(os.path.abspath(__file__)),
                    "order.machine.json")
 
 # lines that every run of this size must meet
-OLD_LINES = """5 5b 6 7 8 9 10 11 12_behind 13 14a 14b 15 16 17 18 20 21 22 23
+LINES = """5 5b 6 7 8 9 10 11 12_behind 13 14a 14b 15 16 17 18 20 21 22 23
 23_noted 24 25 25_stale 27 27_unnamed 28 30 31 32 33 34 35 36 37 38 39 40
-40_stale""".split()
-NEW_LINES = """8_other 13-19_reversed 13b 13b_late 18_part 25a 25a_stale 26
+40_stale 8_other 13-19_reversed 13b 13b_late 18_part 25a 25a_stale 26
 26_parked 29_parked 29_zero 29_less 41 41b 42 43 43_parked 43_more 44
 44_parked 33_filled settled_applied settled_late settled_stale
 refund_succeeded refund_failed refund_release refund_cancel
 refund_keep""".split()
-
-
-# lines that can't be met without
-AVOIDED = {"failed-first": ("36",), "early": ("26_parked",),
-           "dismiss": (), "strict": ()}
 
 
 class Difference(Exception):
@@ -170,8 +164,7 @@ class Director:
         brief["states"]["cancelled"]["on"] = {
             "reopen": {"target": "paid", "within": "1ms"}}
         self.define("brief", brief)
-        if not self.options.only_old:
-            self.define("parts", PARTS)
+        self.define("parts", PARTS)
 
     def define(self, name, definition):
         self.execute("SELECT payorder.define_machine(%s, %s)",
@@ -194,7 +187,7 @@ class Director:
         rng = round_.rng
         for i in range(options.orders // options.rounds):
             round_.subjects.append(subjects.Subject(
-                round_, i, stories.draw_kind(rng, options)))
+                round_, i, stories.draw_kind(rng)))
         store = Store(round_, rng)
         for subject in round_.subjects:
             store.ready += [Play(story) for story in stories.stories(subject)]
@@ -301,7 +294,7 @@ class Director:
                 self.by_itself(store, o.pay(able, o.number, o.amount))
             self.execute("DELETE FROM property_trouble")
             self.alone(store, "trouble off", o.number)
-            if i == 1 and "resend" not in self.options.avoid:
+            if i == 1:
                 self.by_itself(store, Ingest(o.number, o.sent[0]))
             elif i == 2:
                 self.by_itself(store, o.message(
@@ -348,7 +341,7 @@ class Director:
             if rng.random() < 0.5:
                 self.sweep(store, 20)
             self.resume(store)
-            if rng.random() < 0.7 or "resend" in self.options.avoid:
+            if rng.random() < 0.7:
                 self.sweep(store)
         self.storm(store, messages * 22 // 100)
         self.sweep(store)
@@ -459,17 +452,12 @@ class Director:
               f"{whole - said:.0f} s | {shown}", flush=True)
 
     def missing(self):
-        wanted = list(OLD_LINES)
-        if not self.options.only_old:
-            wanted += NEW_LINES
+        wanted = list(LINES)
         if self.options.no_trouble:
             wanted = [line for line in wanted
                       if line not in ("20", "12_behind")]
         if self.options.no_pause:
             wanted.remove("10")
-        for what in self.options.avoid:
-            wanted = [line for line in wanted
-                      if line not in AVOIDED.get(what, ())]
         return [line for line in wanted
                 if not self.lines[line.replace("_", " ")]]
 
@@ -507,16 +495,11 @@ def main():
     parser.add_argument("--overlap", action="store_true",
                         help="let all messages overlap with the calls that "
                         "make known what they name")
-    for name in ("only-old", "no-pause", "no-trouble", "no-fail-for-good"):
+    for name in ("no-pause", "no-trouble"):
         parser.add_argument("--" + name, action="store_true")
     parser.add_argument("--log", help="file for all calls of a round that "
                         "differs")
     parser.add_argument("--lock-wait", default="5s")
-    parser.add_argument("--avoid", action="append", default=[],
-                        help="a combination that is known to differ: "
-                        "reference, dismiss, settled-total, failed-first, "
-                        "overdrawn, resend, strict, fill, form, "
-                        "other-invalid, stuck, query-external, race")
     parser.add_argument("--may-miss-lines", dest="all_lines",
                         action="store_false")
     options = parser.parse_args()

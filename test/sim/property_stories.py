@@ -54,7 +54,7 @@ def attempt_paid(o, wait=0):
     steps = [lambda: o.pay(gateway, number, max(pay, 1))]
     if rng.random() < 0.4:
         steps.append(lambda: ended(o, gateway, number))
-    if rng.random() < 0.3 and o.round.allowed("authorised"):
+    if rng.random() < 0.3:
         steps.append(lambda: o.message("authorised", gateway, o.name("a"),
                                        number))
     rng.shuffle(steps)
@@ -135,7 +135,7 @@ def corner(o, wait=0):
     amount = max(o.amount // 2, 1) if way == "repriced" else None
     if way == "reversed first":
         txn_id = o.name("p")
-        if o.serial and o.round.allowed("pay_reversed"):
+        if o.serial:
             yield o.message("pay_reversed", gateway, txn_id)
             yield None
             yield o.message("pay", gateway, txn_id, o.number, o.amount,
@@ -192,8 +192,7 @@ def undone(o, wait=0):
             rng.choice((max(o.amount, 1), max(o.amount // 2, 1))), None,
             payment_txn=txn_id))
     for step in steps:
-        if o.round.allowed("pay_reversed") or step is not steps[-1]:
-            yield step()
+        yield step()
         yield None
     yield o.pay(o.gateway(), o.number, max(o.amount, 1))
 
@@ -204,10 +203,8 @@ def odd_payments(o, wait=0):
     for _ in range(rng.randint(1, 4)):
         for _ in range(wait + rng.randint(0, 4)):
             yield None
-        kinds = ["able", "able", "fussy", "thrifty", "closed"]
-        if "strict" not in o.round.options.avoid:
-            kinds.append("strict")
-        gateway = o.gateway(*kinds)
+        gateway = o.gateway("able", "able", "fussy", "thrifty", "closed",
+                            "strict")
         dice = rng.random()
         if dice < 0.35:
             yield o.pay(gateway, o.number, max(o.amount, 1))
@@ -233,7 +230,7 @@ def odd_payments(o, wait=0):
                         payment_txn=said.txn_id)
         elif dice < 0.95:
             yield o.pay(gateway, f"NOBODY{o.name('n')}", max(o.amount, 1))
-        elif o.round.allowed("pay_part"):
+        else:
             yield o.pay(gateway, o.number, rng.randint(1, o.amount + 1),
                         event="pay_part")
 
@@ -342,10 +339,9 @@ def refund_said(o, wait=0):
             yield o.message("refund_failed", gateway, identity, None,
                             rng.choice((None, amount)), None, **more)
         elif dice < 0.8:
-            if "stuck" not in o.round.options.avoid:
-                yield o.message("refund_stuck", gateway, identity, None,
-                                amount, None, **more)
-        elif dice < 0.88 and o.round.allowed("amount_is_total"):
+            yield o.message("refund_stuck", gateway, identity, None,
+                            amount, None, **more)
+        elif dice < 0.88:
             more["payment_txn"] = txn_id
             yield o.message("refund", gateway, identity, None,
                             amount + rng.randint(0, 5), None,
@@ -389,8 +385,7 @@ def refund_external(o, wait=0):
         got = yield o.message("refund", said.gateway, identity, reference,
                               amount, currency, **more)
         done = got is not None and got.answer[0] == "applied"
-        if rng.random() < 0.3 and (done or o.serial and "failed-first"
-                                   not in o.round.options.avoid):
+        if rng.random() < 0.3 and (done or o.serial):
             more.pop("refund_no", None)
             yield o.message(rng.choice(("refund_failed", "refund_stuck")),
                             said.gateway, identity, None, amount, None, **more)
@@ -398,8 +393,7 @@ def refund_external(o, wait=0):
 
 def refund_failed_first(o, wait=0):
     """A refund's failure comes before anything else of it."""
-    if not (o.serial or o.round.options.overlap) or \
-            "failed-first" in o.round.options.avoid:
+    if not (o.serial or o.round.options.overlap):
         return
     for _ in range(wait):
         yield None
@@ -417,11 +411,9 @@ def refund_failed_first(o, wait=0):
 
 def totals(o, wait=0):
     """Running totals of one payment, as Alipay says them."""
-    rng, total, single = o.rng, 0, {}
+    rng, total = o.rng, 0
     for _ in range(wait):
         yield None
-    if not o.round.allowed("amount_is_total"):
-        return
     said = o.some_payment()
     if said is None:
         return
@@ -444,7 +436,7 @@ def reversed_(o, wait=0):
     for _ in range(wait + rng.randint(0, 8)):
         yield None
     said = o.some_payment()
-    if said is None or not o.round.allowed("pay_reversed"):
+    if said is None:
         return
     if rng.random() < 0.5:
         yield o.message("pay_reversed", said.gateway, said.txn_id, o.number)
@@ -457,17 +449,12 @@ def reversed_(o, wait=0):
         yield o.pay(o.gateway(), o.number, max(o.amount, 1))
 
 
-def settles_refunds(o):
-    return o.kind != "totals" or \
-        "settled-total" not in o.round.options.avoid
-
-
 def refund_settled(o, wait=0):
     """A person says how a refund ended; then the gateway says so."""
     rng = o.rng
     for _ in range(wait + 4):
         yield None
-    if o.round.old() or not o.refunds or not settles_refunds(o):
+    if not o.refunds:
         return
     number, payment, amount = rng.choice(o.refunds)
     decision = rng.choice(("succeeded", "succeeded", "failed"))
@@ -484,8 +471,6 @@ def refund_settled(o, wait=0):
 def disputed(o, wait=0):
     """Chargebacks; reversal and loss before and after."""
     rng = o.rng
-    if not o.round.allowed("chargeback"):
-        return
     for _ in range(rng.randint(1, 3)):
         for _ in range(wait + rng.randint(0, 5)):
             yield None
@@ -525,8 +510,6 @@ def o_step(o, event, gateway, identity, amount, currency, **more):
 def people(o, wait=0):
     """Decisions by people, at any time; most are refused."""
     rng = o.rng
-    if o.round.old():
-        return
     for _ in range(rng.randint(2, 6)):
         for _ in range(wait + rng.randint(0, 8)):
             yield None
@@ -539,16 +522,13 @@ def people(o, wait=0):
                 said = o.some_payment() or said
             yield SettleCallback(
                 o.number, said.key,
-                rng.choice(("keep", "keep", "return", "attach", "dismiss"))
-                if "dismiss" not in o.round.options.avoid or
-                said.event not in ("pay", "pay_part") else
-                rng.choice(("keep", "keep", "return", "attach")),
+                rng.choice(("keep", "keep", "return", "attach", "dismiss")),
                 o.number if rng.random() < 0.4 else None)
         elif dice < 0.8 and o.round.held.get(o.number):
             number = rng.choice(o.round.held[o.number])
             yield SettleRefund(o.number, number,
                                rng.choice(("release", "cancel")))
-        elif o.refunds and settles_refunds(o):
+        elif o.refunds:
             yield SettleRefund(
                 o.number, rng.choice(o.refunds)[0],
                 rng.choice(("succeeded", "failed", "keep")))
@@ -571,20 +551,16 @@ def again(o):
         changed["amount"] = said.amount + rng.choice((1, -1, 10))
     elif dice < 0.11 and said.currency is not None:
         changed["currency"] = "JPY"
-    elif dice < 0.14 and said.reference is not None and (
-            said.event in ADDRESSED or
-            "reference" not in o.round.options.avoid):
+    elif dice < 0.14 and said.reference is not None:
         changed["reference"] = rng.choice(o.round.subjects).number
     elif dice < 0.17:
         changed["reference"] = None
     elif dice < 0.2 and said.amount is not None:
         changed["amount"] = None if not o.round.paused else said.amount
     elif dice < 0.24 and said.amount is None and \
-            "fill" not in o.round.options.avoid and \
             said.event not in ("pay", "pay_part"):
         changed["amount"] = 5
     elif dice < 0.27 and said.reference is None and \
-            "fill" not in o.round.options.avoid and \
             said.event not in ("pay", "pay_part"):
         changed["reference"] = o.number
     elif dice < 0.29 and not o.round.paused and said.amount and \
@@ -594,12 +570,7 @@ def again(o):
     elif dice < 0.31 and said.amount is not None and said.amount <= 0:
         changed["amount"] = max(o.amount, 1)
     elif dice < 0.33 and said.event == "pay" and \
-            o.round.allowed("pay_part") and \
-            said.txn_id not in o.spoiled and (
-                "ch" not in said.txn_id or
-                "form" not in o.round.options.avoid) and (
-                (said.amount or 0) > 0 or
-                "other-invalid" not in o.round.options.avoid):
+            said.txn_id not in o.spoiled:
         changed["event"] = "pay_part"
         o.flipped.add(said.txn_id)
     if said.event == "refund" and said.amount_is_total and \
@@ -668,13 +639,10 @@ KINDS = {
     "corner": (8, [(created, 0), (corner, 1), (paid_later, 2)]),
     "zero": (1, [(created, 0), (odd_payments, 4)]),
 }
-NEW_KINDS = ("parts", "totals")
 
 
-def draw_kind(rng, options):
-    kinds = [kind for kind in KINDS
-             if not (options.only_old and kind in NEW_KINDS)]
-    return rng.choices(kinds, [KINDS[kind][0] for kind in kinds])[0]
+def draw_kind(rng):
+    return rng.choices(list(KINDS), [KINDS[kind][0] for kind in KINDS])[0]
 
 
 def stories(subject):

@@ -11,8 +11,6 @@ from property_calls import Create, Ingest
 
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 FUTURE = datetime(2035, 1, 1, tzinfo=timezone.utc)
-OLD_EVENTS = ("pay", "pay_failed", "pay_closed", "refund", "refund_failed",
-              "refund_stuck")
 
 
 class Round:
@@ -40,12 +38,6 @@ class Round:
     def later_time(self):
         return FUTURE + timedelta(milliseconds=next(self.count))
 
-    def old(self):
-        return self.options.only_old
-
-    def allowed(self, event):
-        return event in OLD_EVENTS or not self.old()
-
 
 class Subject:
     """An order, and what is known about it outside the database."""
@@ -69,8 +61,8 @@ class Subject:
         self.created = False
         # serial: messages come before what they name, but all calls of the
         # order one at a time; else nothing is named before it is known
-        self.serial = (kind == "unknown" or rng.random() < 0.3) and \
-            not round_.options.overlap
+        self.serial = (kind in ("unknown", "brief") or rng.random() < 0.3) \
+            and not round_.options.overlap
         self.known = set()          # keys that were answered
         self.refunds = []           # (refund_no, gateway, txn, amount)
         self.counts = itertools.count(1)
@@ -115,9 +107,6 @@ class Subject:
         if not (self.serial or self.round.options.overlap):
             said = [message for message in said if message.key in self.known
                     and (message.amount or 0) > 0]
-        if "overdrawn" in self.round.options.avoid:
-            said = [message for message in said if (message.amount or 0) > 0
-                    and message.currency != "ZZZ"]
         return self.rng.choice(said) if said else None
 
     def create(self):

@@ -56,9 +56,7 @@ def answer_task(round_, rng, claimed):
                        round_.time(), txn_id, None if external else number)
 
     said = []
-    if external and "query-external" in round_.options.avoid:
-        pass
-    elif dice < 0.45:
+    if dice < 0.45:
         said = [message("refund", payload["amount"])]
     elif dice < 0.55:
         said = [message("refund_failed", None)]
@@ -68,11 +66,10 @@ def answer_task(round_, rng, claimed):
         said = [message("refund", payload["amount"] + 1)]
     elif dice < 0.75:
         return Fail(subject, claimed, True)
-    elif dice < 0.8 and not round_.options.no_fail_for_good:
+    elif dice < 0.8:
         return Fail(subject, claimed, False)
     elif dice < 0.88:
         return None             # it dies; the lease runs out
-    elif claimed.kind == "query_refund" and dice < 0.94 and \
-            "settled-total" not in round_.options.avoid:
+    elif claimed.kind == "query_refund" and dice < 0.94:
         return Complete(subject, claimed, unknown=True)
     return Complete(subject, claimed, said)
