@@ -89,6 +89,7 @@ reset(Decision *d)
 	d->keep_payment = false;
 	d->amount = d->message.amount;
 	d->is_single = false;
+	d->rest.rows = NIL;
 }
 
 /* Lines 9 to 44. */

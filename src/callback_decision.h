@@ -8,6 +8,8 @@
 #ifndef PAYORDER_CALLBACK_DECISION_H
 #define PAYORDER_CALLBACK_DECISION_H
 
+#include "nodes/pg_list.h"
+
 #include "attempt.h"
 #include "callback.h"
 #include "refund.h"
@@ -35,10 +37,19 @@ typedef struct Waiting
 	const char *order_no;
 	const char *payment_txn;
 	const char *refund_no;
+	int			drain_rank;
+	TimestampTz occurred_at;
+	int64		arrival;
 	TimestampTz arrived_at;
 	TimestampTz next_at;
 	int			tries;
 } Waiting;
+
+/* Rows of callbacks_waiting that are to be decided, in the order of draining. */
+typedef struct Queue
+{
+	List	   *rows;			/* of Waiting */
+} Queue;
 
 typedef struct Decision
 {
@@ -54,6 +65,8 @@ typedef struct Decision
 	bool		gave_up;		/* its order may be just being created */
 	bool		gone;			/* another transaction decided it meanwhile */
 	bool		other_name;		/* the payment is there as pay, or as pay_part */
+	Queue	   *queue;			/* that it came from; NULL: it goes by itself */
+	Queue		rest;			/* then, what is decided after it */
 	const char *attached;		/* the order that a person gives it to */
 	const char *defer;			/* write it down as deferred, with this reason */
 	int			tries;			/* how often it raised before */
@@ -108,6 +121,10 @@ extern bool payorder_same_facts(const Message *message,
 								const Callback *stored);
 extern bool payorder_callback_is_invalid(const Callback *callback);
 extern bool payorder_says_more(const Message *message, const Message *stored);
+
+/* callback_queue.c */
+extern void payorder_queue_add(Queue *queue, Waiting *rows, int count);
+extern Waiting *payorder_queue_next(Queue *queue, const Waiting *until);
 
 /* callback_drain.c */
 extern Answer *payorder_redecide(const Callback *callback);

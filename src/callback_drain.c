@@ -156,9 +156,12 @@ decide_again(void *decision)
 	payorder_decide_and_finish(decision);
 }
 
-/* Decides one that waits; what came of it, with gone set if it waited no more. */
+/*
+ * Decides one that waits; what came of it, with gone set if it waited no more.
+ * What was parked for it joins the queue.
+ */
 static Decision *
-drain_one(const Waiting *waiting, bool in_sweep)
+drain_one(const Waiting *waiting, Queue *queue, bool in_sweep)
 {
 	Message		key = {0};
 	Callback   *callback;
@@ -171,6 +174,7 @@ drain_one(const Waiting *waiting, bool in_sweep)
 	callback = payorder_callback_find(&key);
 	d = decision_of(callback, strcmp(waiting->reason, "error") == 0 ?
 					waiting->tries : 0, in_sweep);
+	d->queue = queue;
 	error = payorder_isolated(decide_again, d);
 	if (error != NULL)
 		defer_again(d, error);
@@ -183,6 +187,16 @@ blocks(const Decision *d)
 {
 	return !d->gone && strcmp(d->verdict, "deferred") == 0 &&
 		strcmp(d->detail, "paused") != 0 && d->next_at != DT_NOEND;
+}
+
+/* Decides all that is in a queue. */
+static void
+drain_all(Queue *queue, bool in_sweep)
+{
+	Waiting    *waiting;
+
+	while ((waiting = payorder_queue_next(queue, NULL)) != NULL)
+		drain_one(waiting, queue, in_sweep);
 }
 
 /* Line 7: a message again that waits; decides it now. */
@@ -220,6 +234,14 @@ patience(bool in_sweep)
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), payorder_lock_wait);
 }
 
+static bool
+is_about(const Waiting *waiting, const Message *m)
+{
+	return strcmp(waiting->txn_id, m->txn_id) == 0 &&
+		strcmp(waiting->gateway, m->gateway) == 0 &&
+		strcmp(waiting->event, payorder_event_name(m->event)) == 0;
+}
+
 /*
  * Line 12, with the order's lock had: applies what is older and deferred.
  * False if this one has to queue behind.
@@ -230,7 +252,8 @@ payorder_drain_older(Decision *d)
 	int			count;
 	Waiting    *older = payorder_waiting_of_order(d->order_no, true,
 												  MOST_DRAINED + 1, &count);
-	const char *own = payorder_event_name(d->message.event);
+	Waiting    *waiting;
+	Waiting    *own = NULL;
 	bool		behind;
 
 	/* One that this transaction's snapshot can't see must not be overtaken. */
@@ -238,16 +261,18 @@ payorder_drain_older(Decision *d)
 		payorder_meet("callbacks_waiting_order", d->order_no,
 					  patience(true));
 	/* One that waits itself goes at its place: the younger ones come after. */
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && own == NULL; i++)
 	{
-		if (strcmp(older[i].txn_id, d->message.txn_id) == 0 &&
-			strcmp(older[i].gateway, d->message.gateway) == 0 &&
-			strcmp(older[i].event, own) == 0)
+		if (is_about(&older[i], &d->message))
+		{
+			own = &older[i];
 			count = i;
+		}
 	}
 	behind = count > MOST_DRAINED;
-	for (int i = 0; i < count && !behind; i++)
-		behind = blocks(drain_one(&older[i], false));
+	payorder_queue_add(&d->rest, older, count);
+	while (!behind && (waiting = payorder_queue_next(&d->rest, own)) != NULL)
+		behind = blocks(drain_one(waiting, &d->rest, false));
 	if (!behind)
 		return true;
 	payorder_decide(d, "deferred", "behind");
@@ -256,20 +281,25 @@ payorder_drain_older(Decision *d)
 	return false;
 }
 
-/* Applies what was parked until this payment or refund is known. */
+/*
+ * Applies what was parked until this payment or refund is known; what comes
+ * from a queue leaves that to it.
+ */
 void
 payorder_drain_related(Decision *d)
 {
-	int			count;
-	Waiting    *waiting;
+	Queue	   *queue = d->queue != NULL ? d->queue : &d->rest;
+	int			count = 0;
+	Waiting    *waiting = NULL;
 
-	if (d->payment == NULL && d->refund == NULL)
+	if (d->payment != NULL || d->refund != NULL)
+		waiting = payorder_waiting_for(&d->message, d->payment, d->refund,
+									   &count);
+	payorder_queue_add(queue, waiting, count);
+	if (d->queue != NULL || d->rest.rows == NIL)
 		return;
-	waiting = payorder_waiting_for(&d->message, d->payment, d->refund, &count);
-	for (int i = 0; i < count; i++)
-		drain_one(&waiting[i], d->in_sweep);
-	if (count > 0)
-		d->order = NULL;
+	drain_all(&d->rest, false);
+	d->order = NULL;
 }
 
 /* Applies what was parked until this refund, which is locked, has ended. */
@@ -278,9 +308,10 @@ payorder_callback_drain_for(const Payment *payment, const Refund *refund)
 {
 	int			count;
 	Waiting    *waiting = payorder_waiting_for(NULL, payment, refund, &count);
+	Queue		queue = {NIL};
 
-	for (int i = 0; i < count; i++)
-		drain_one(&waiting[i], false);
+	payorder_queue_add(&queue, waiting, count);
+	drain_all(&queue, false);
 }
 
 /*
@@ -313,13 +344,15 @@ payorder_meet_order(Decision *d)
 
 /* Those behind one that can't be applied yet wait as long as it does. */
 static void
-queue_behind(const Waiting *waiting, int count, TimestampTz next_at)
+queue_behind(Queue *queue, TimestampTz next_at)
 {
-	for (int i = 0; i < count; i++)
+	Waiting    *waiting;
+
+	while ((waiting = payorder_queue_next(queue, NULL)) != NULL)
 	{
-		if (strcmp(waiting[i].verdict, "deferred") == 0 &&
-			strcmp(waiting[i].reason, "error") != 0)
-			payorder_waiting_behind(&waiting[i], next_at);
+		if (strcmp(waiting->verdict, "deferred") == 0 &&
+			strcmp(waiting->reason, "error") != 0)
+			payorder_waiting_behind(waiting, next_at);
 	}
 }
 
@@ -333,25 +366,26 @@ drain_locked(const char *order_no, bool in_sweep)
 	int			count;
 	Waiting    *waiting = payorder_waiting_of_order(order_no, false,
 													MOST_DRAINED, &count);
+	Queue		queue = {NIL};
 
 	if (count == MOST_DRAINED)
 		payorder_timer_arm_drain(payorder_now(), order_no);
-	for (int i = 0; i < count; i++)
+	payorder_queue_add(&queue, waiting, count);
+	while ((waiting = payorder_queue_next(&queue, NULL)) != NULL)
 	{
-		bool		is_error = strcmp(waiting[i].reason, "error") == 0;
+		bool		is_error = strcmp(waiting->reason, "error") == 0;
 		Decision   *d = NULL;
 
-		if (is_error && waiting[i].next_at == DT_NOEND)
+		if (is_error && waiting->next_at == DT_NOEND)
 			continue;
-		if (!is_error || waiting[i].next_at <= payorder_now())
-			d = drain_one(&waiting[i], in_sweep);
+		if (!is_error || waiting->next_at <= payorder_now())
+			d = drain_one(waiting, &queue, in_sweep);
 		/* Somebody has it in hand, and may roll back. */
 		if (d != NULL && d->gone && d->at_key)
 			payorder_timer_arm_drain(payorder_now() + USECS_PER_SEC, order_no);
 		if (d == NULL || blocks(d))
 		{
-			queue_behind(&waiting[i + 1], count - i - 1,
-						 d == NULL ? waiting[i].next_at : d->next_at);
+			queue_behind(&queue, d == NULL ? waiting->next_at : d->next_at);
 			return;
 		}
 	}
@@ -449,6 +483,7 @@ drain_due(void *argument)
 	Due		   *due = argument;
 	const Waiting *waiting = due->waiting;
 	const char *order_no = order_of(waiting);
+	Queue		queue = {NIL};
 	Decision   *d;
 
 	due->left = true;
@@ -464,7 +499,8 @@ drain_due(void *argument)
 			return;
 		/* Its order was not known when it was deferred: it goes by itself. */
 	}
-	d = drain_one(waiting, true);
+	d = drain_one(waiting, &queue, true);
+	drain_all(&queue, true);
 	if (!d->gone && strcmp(d->verdict, "parked") == 0)
 		reschedule(waiting, d);
 }

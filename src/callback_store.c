@@ -24,8 +24,8 @@
 	FACT_COLUMNS ", order_no, first_verdict, verdict, detail, single_amount"
 #define WAITING_COLUMNS \
 	"w.gateway, w.txn_id, w.event, w.verdict, w.reason, w.reference," \
-	" w.order_no, w.payment_txn, w.refund_no, w.arrived_at, w.next_at," \
-	" w.tries"
+	" w.order_no, w.payment_txn, w.refund_no, w.drain_rank, w.occurred_at," \
+	" w.arrival, w.arrived_at, w.next_at, w.tries"
 
 static Statement find_callback = {
 	.sql = "SELECT " CALLBACK_COLUMNS " FROM payorder.callbacks"
@@ -523,6 +523,9 @@ read_waiting(Rows *rows, int *count)
 		list[i].order_no = payorder_read_text(&reader);
 		list[i].payment_txn = payorder_read_text(&reader);
 		list[i].refund_no = payorder_read_text(&reader);
+		list[i].drain_rank = payorder_read_number(&reader);
+		list[i].occurred_at = payorder_read_time(&reader);
+		list[i].arrival = payorder_read_number(&reader);
 		list[i].arrived_at = payorder_read_time(&reader);
 		list[i].next_at = payorder_read_time(&reader);
 		list[i].tries = payorder_read_number(&reader);
