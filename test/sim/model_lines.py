@@ -112,6 +112,9 @@ def named_order(world, message, row):
         payment = named_payment(world, message)
         if payment is not None and payment.order is not None:
             return payment.order.number
+        refund = world.refund(message.refund_no)
+        if refund is not None and refund.payment.order is not None:
+            return refund.payment.order.number
     if message.reference is None:
         return row.order.number if row.order and message is row.message \
             else None
@@ -149,6 +152,8 @@ def find(world, row):
         case.payment = named_payment(world, message)
         case.refund = world.known_refund(message)
         case.order = case.payment.order if case.payment else None
+        if case.order is None and case.refund is not None:
+            case.order = case.refund.payment.order
         case.order = case.order or order
         return case
     case.payment = world.payments.get((message.gateway, message.txn_id))
