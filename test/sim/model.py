@@ -279,8 +279,9 @@ class Model:
                 continue
             if row.verdict == "deferred":
                 stuck.add(row)
-            push(self.parked_under(self.names_touched(
-                case.payment, case.order, row.message)))
+            if row.makes_known:
+                push(self.parked_under(self.names_touched(
+                    case.payment, case.order, row.message)))
 
     def wake(self, payment, order, message=None):
         self.drain(self.parked_under(
@@ -380,7 +381,8 @@ class Model:
             case = self.again_deferred(row)
         else:
             case = self.decide(row, locked=locked)
-        self.wake(case.payment, case.order, message)
+        if row.makes_known:
+            self.wake(case.payment, case.order, message)
         return self.answer(None, row)
 
     def again_deferred(self, row):
@@ -417,7 +419,7 @@ class Model:
             self.wake(case.payment, None, message)
             return self.answer(None, row)
         case = self.decide(row, locked=locked)
-        if row.verdict != "deferred":
+        if row.makes_known:
             self.wake(case.payment, case.order, message)
         return self.answer(None, row)
 

@@ -402,6 +402,13 @@ class Callback:
         return self.verdict in ("parked", "deferred")
 
     @property
+    def makes_known(self):
+        """Whether others may have waited for it: what waits itself has no
+        effect yet, but the payment of a parked pay is there."""
+        return not self.waiting or (self.verdict == "parked" and
+                                    self.message.event in PAYING)
+
+    @property
     def drain_key(self):
         message = self.message
         return (DRAIN_RANK[message.event], message.occurred_at is None,
