@@ -377,11 +377,12 @@ class Model:
         if not row.waiting:                                     # 6
             return self.answer(Verdict("6", "duplicate"), row)
         self.lines["7"] += 1                                    # 7
+        before = row.verdict, row.detail
         if row.verdict == "deferred" and not locked:
             case = self.again_deferred(row)
         else:
             case = self.decide(row, locked=locked)
-        if row.makes_known:
+        if row.makes_known and (row.verdict, row.detail) != before:
             self.wake(case.payment, case.order, message)
         return self.answer(None, row)
 
