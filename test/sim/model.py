@@ -719,7 +719,9 @@ class Model:
             payment.cancel(refund)
         elif decision == "keep" and refund.state in (
                 "failed", "reversed", "cancelled") and self.may_keep(refund):
-            payment.move("owed", "kept", self.still_owed(refund))
+            amount = self.still_owed(refund)
+            payment.move("owed", "kept", amount)
+            refund.kept_again += amount
         else:
             raise Refused(f"{decision} of a refund {refund.state}")
         self.lines["refund " + decision] += 1
@@ -734,8 +736,10 @@ class Model:
             not order.is_refunded and self.still_owed(refund) > 0
 
     def still_owed(self, refund):
+        """Of a refund no more can be kept than its amount (choice)."""
         payment = refund.payment
-        return min(refund.amount, payment.pot("owed") - payment.held())
+        return min(refund.amount - refund.kept_again,
+                   payment.pot("owed") - payment.held())
 
     # ---- gateways and sweeps ----
 

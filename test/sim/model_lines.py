@@ -472,7 +472,7 @@ def line_34(case):
     refund = case.refund
     if refund is None:
         return None
-    refund.amount = case.amount
+    refund.amount, refund.kept_again = case.amount, 0
     take_external(case.payment, case.amount)
     succeed(case, refund)
     return Verdict("34", "applied", "resurrected")

@@ -138,6 +138,7 @@ class Refund:
     leased: bool = False        # one has it
     task_over: bool = False     # done or dead
     under_review: bool = False
+    kept_again: int = 0         # by a person's decision
     gateway_id: str | None = None
     succeeded_at: object = None
 

@@ -252,15 +252,25 @@ class Director:
     def sweep(self, store, minutes=0):
         """Until nothing is due, by one session."""
         for _ in range(300):
-            timers, callbacks, tasks, more = self.execute(
-                "SELECT timers, callbacks, tasks, more FROM payorder.sweep("
+            timers, callbacks, tasks, failed, more = self.execute(
+                "SELECT timers, callbacks, tasks, failed, more "
+                "FROM payorder.sweep("
                 "500, at => now() + %s * interval '1 minute')",
                 (minutes,)).fetchone()
+            if failed:
+                self.show_failed(failed)
             if not (timers or callbacks or tasks or more):
                 break
         else:
             print("note: a sweep does not come to an end", flush=True)
         self.alone(store, "sweep", minutes)
+
+    def show_failed(self, failed):
+        print(f"{failed} units of a sweep failed:")
+        for row in self.execute(
+                "SELECT order_no, state, tries, error FROM payorder.timers "
+                "WHERE error IS NOT NULL"):
+            print("  ", *row, flush=True)
 
     def pause(self, store, gateways):
         for gateway in gateways:

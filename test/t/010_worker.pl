@@ -86,6 +86,20 @@ sql_comes_to($node, 'postgres',
 	'a task of the kernel is carried out when a commit made it ready',
 	$SOON);
 
+# ---- a transaction that commits late arms a timer before those that fired
+my $late = $node->background_psql('postgres');
+$late->query_safe(
+	"BEGIN; SELECT payorder.create_order('B1', 100, 'CNY', pay_within => '1 second')"
+);
+due_order_is_closed('postgres', "others' timers fire meanwhile")
+  for 1 .. 3;
+$late->query_safe('COMMIT');
+$late->quit;
+sql_comes_to($node, 'postgres',
+	"SELECT state FROM payorder.orders WHERE order_no = 'B1'",
+	'expired', 'the worker goes back for what was committed behind its mark',
+	$SOON);
+
 # ---- an order that is locked does not keep it busy
 $node->safe_psql('postgres',
 	"SELECT payorder.create_order('L1', 100, 'CNY', pay_within => '1 second')");
