@@ -156,6 +156,17 @@ decide_again(void *decision)
 	payorder_decide_and_finish(decision);
 }
 
+static Callback *
+callback_of(const Waiting *waiting)
+{
+	Message		key = {0};
+
+	key.gateway = waiting->gateway;
+	key.txn_id = waiting->txn_id;
+	payorder_message_event(waiting->event, &key.event);
+	return payorder_callback_find(&key);
+}
+
 /*
  * Decides one that waits; what came of it, with gone set if it waited no more.
  * What was parked for it joins the queue.
@@ -163,17 +174,11 @@ decide_again(void *decision)
 static Decision *
 drain_one(const Waiting *waiting, Queue *queue, bool in_sweep)
 {
-	Message		key = {0};
-	Callback   *callback;
-	Decision   *d;
+	Decision   *d = decision_of(callback_of(waiting),
+								strcmp(waiting->reason, "error") == 0 ?
+								waiting->tries : 0, in_sweep);
 	ErrorData  *error;
 
-	key.gateway = waiting->gateway;
-	key.txn_id = waiting->txn_id;
-	payorder_message_event(waiting->event, &key.event);
-	callback = payorder_callback_find(&key);
-	d = decision_of(callback, strcmp(waiting->reason, "error") == 0 ?
-					waiting->tries : 0, in_sweep);
 	d->queue = queue;
 	error = payorder_isolated(decide_again, d);
 	if (error != NULL)
@@ -420,7 +425,10 @@ payorder_callback_drain_timer(const char *order_no)
 	return !meeting.gave_up;
 }
 
-/* When to look again at one that is still parked; alarms are raised on time. */
+/*
+ * When to look again at one that is still parked, for what d says; alarms are
+ * raised on time.
+ */
 static void
 reschedule(const Waiting *waiting, const Decision *d)
 {
@@ -498,6 +506,15 @@ drain_due(void *argument)
 		if (waiting->order_no != NULL)
 			return;
 		/* Its order was not known when it was deferred: it goes by itself. */
+	}
+	d = decision_of(callback_of(waiting), 0, true);
+	if (d->gateway->paused && strcmp(waiting->verdict, "parked") == 0)
+	{
+		/* Nothing of its gateway is applied now: it stays as it is. */
+		d->detail = d->before->detail;
+		d->order_no = d->before->order_no;
+		reschedule(waiting, d);
+		return;
 	}
 	d = drain_one(waiting, &queue, true);
 	drain_all(&queue, true);

@@ -17,6 +17,7 @@ int			payorder_lock_wait = 2000;
 int			payorder_park_alert = 600;
 int			payorder_park_limit = 259200;
 int			payorder_poll_interval = 1000;
+int			payorder_full_sweep_interval = 10000;
 int			payorder_min_sync = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
 bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
@@ -85,6 +86,11 @@ payorder_define_settings(void)
 							"Longest sleep of a worker between two sweeps.",
 							NULL,
 							&payorder_poll_interval, 1000, 10, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("payorder.full_sweep_interval",
+							"Longest time between two looks of a worker at all timers.",
+							"Between them it looks only beyond those that it knows to have fired.",
+							&payorder_full_sweep_interval, 10000, 0, 10000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomEnumVariable("payorder.min_sync",
 							 "Weakest synchronous_commit of transactions that take callbacks or send money.",

@@ -12,6 +12,7 @@ extern int	payorder_lock_wait;
 extern int	payorder_park_alert;
 extern int	payorder_park_limit;
 extern int	payorder_poll_interval;
+extern int	payorder_full_sweep_interval;
 extern int	payorder_min_sync;
 extern bool payorder_store_body;
 extern char *payorder_databases;

@@ -8,6 +8,10 @@
  * state says by which event the state was entered; an order that has moved
  * since makes it void, so leaving a state need not touch its timers.
  *
+ * The index entries of timers that have fired stay until no snapshot can see
+ * them.  The worker therefore keeps a mark, in its memory only, below which it
+ * knows that there is no timer, and begins there.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -29,9 +33,9 @@ static Statement insert_drain = {
 };
 static Statement get_due = {
 	.sql = "SELECT due_at, id, order_no, kind = 'drain', state, number, entered_seq,"
-	" tries FROM payorder.timers WHERE due_at <= $1"
+	" tries FROM payorder.timers WHERE due_at <= $1 AND due_at >= $3"
 	" ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED",
-	.arguments = "zi"
+	.arguments = "ziz"
 };
 static Statement delete_timer = {
 	.sql = "DELETE FROM payorder.timers WHERE due_at = $1 AND id = $2",
@@ -48,11 +52,14 @@ static Statement retry_timers = {
 	.arguments = "t"
 };
 static Statement get_next = {
-	.sql = "SELECT pg_catalog.min(due_at) FROM payorder.timers",
-	.arguments = ""
+	.sql = "SELECT pg_catalog.min(due_at) FROM payorder.timers"
+	" WHERE due_at >= $1",
+	.arguments = "z"
 };
 
 static TimestampTz set_now = NO_TIME;
+static TimestampTz mark = MIN_TIMESTAMP;
+static TimestampTz found = DT_NOBEGIN;
 
 /*
  * The instant at which things happen: the clock's, or the one that a caller
@@ -98,7 +105,7 @@ payorder_timer_arm_drain(TimestampTz due, const char *order_no)
 Timer *
 payorder_timers_due(TimestampTz at, int most, int *count)
 {
-	Rows	   *rows = payorder_query(&get_due, at, most);
+	Rows	   *rows = payorder_query(&get_due, at, most, mark);
 	Timer	   *timers = palloc0(sizeof(Timer) * Max(rows->count, 1));
 
 	*count = rows->count;
@@ -144,7 +151,22 @@ payorder_timers_retry(const char *order_no)
 TimestampTz
 payorder_timers_next(void)
 {
-	Rows	   *rows = payorder_query(&get_next);
+	Rows	   *rows = payorder_query(&get_next, mark);
 
-	return rows->cells[0].isnull ? NO_TIME : rows->cells[0].time;
+	found = rows->cells[0].isnull ? DT_NOEND : rows->cells[0].time;
+	return rows->cells[0].isnull ? NO_TIME : found;
+}
+
+/* From now on this process looks for no timer before an instant. */
+void
+payorder_timers_begin_at(TimestampTz instant)
+{
+	mark = Max(instant, MIN_TIMESTAMP);
+}
+
+/* The first timer that payorder_timers_next() found, DT_NOEND: none. */
+TimestampTz
+payorder_timers_first(void)
+{
+	return found;
 }

@@ -35,5 +35,7 @@ extern void payorder_timer_again(const Timer *timer, TimestampTz due,
 								 int tries, const char *error);
 extern int	payorder_timers_retry(const char *order_no);
 extern TimestampTz payorder_timers_next(void);
+extern void payorder_timers_begin_at(TimestampTz instant);
+extern TimestampTz payorder_timers_first(void);
 
 #endif							/* PAYORDER_TIMER_H */

@@ -7,6 +7,8 @@
  * before the instant until which the database's worker sleeps, its latch is
  * set.  No NOTIFY, so that PREPARE TRANSACTION works; COMMIT PREPARED wakes
  * nobody and is found by polling, and so is a wake-up that comes too late.
+ * A commit that made something due at an instant that has passed leaves that
+ * instant for the worker, which may have looked beyond it.
  *
  * Shared memory exists only where the library is preloaded: a small array of
  * slots, one for each worker, under one LWLock.  A slot is taken by a worker
@@ -33,6 +35,7 @@ typedef struct Slot
 	Oid			database;		/* InvalidOid: free */
 	Latch	   *latch;
 	TimestampTz sleeping_until;
+	TimestampTz armed;			/* made due in the past since the last look */
 } Slot;
 
 typedef struct WakeMemory
@@ -88,12 +91,18 @@ payorder_wake_request_memory(void)
 static void
 wake_worker(TimestampTz due)
 {
-	LWLockAcquire(memory->lock, LW_SHARED);
+	bool		past = due <= GetCurrentTimestamp();
+
+	LWLockAcquire(memory->lock, past ? LW_EXCLUSIVE : LW_SHARED);
 	for (int i = 0; i < MOST_WORKERS; i++)
 	{
 		Slot	   *slot = &memory->slots[i];
 
-		if (slot->database == MyDatabaseId && due < slot->sleeping_until)
+		if (slot->database != MyDatabaseId)
+			continue;
+		if (past)
+			slot->armed = Min(slot->armed, due);
+		if (due < slot->sleeping_until)
 			SetLatch(slot->latch);
 	}
 	LWLockRelease(memory->lock);
@@ -164,11 +173,31 @@ payorder_wake_attach(void)
 		free_slot->database = MyDatabaseId;
 		free_slot->latch = MyLatch;
 		free_slot->sleeping_until = DT_NOBEGIN;
+		free_slot->armed = DT_NOBEGIN;
 		own_slot = free_slot;
 	}
 	LWLockRelease(memory->lock);
 	if (own_slot != NULL)
 		before_shmem_exit(detach, (Datum) 0);
+}
+
+/*
+ * The earliest instant in the past at which a commit made something due since
+ * this was asked, DT_NOEND: there was none.  To be asked before the snapshot
+ * with which the worker looks.  DT_NOBEGIN: nobody tells this process.
+ */
+TimestampTz
+payorder_wake_armed(void)
+{
+	TimestampTz armed;
+
+	if (own_slot == NULL)
+		return DT_NOBEGIN;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	armed = own_slot->armed;
+	own_slot->armed = DT_NOEND;
+	LWLockRelease(memory->lock);
+	return armed;
 }
 
 /*

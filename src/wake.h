@@ -15,5 +15,6 @@ extern void payorder_wake_request_memory(void);
 extern void payorder_wake_at(TimestampTz due);
 extern void payorder_wake_attach(void);
 extern void payorder_wake_sleeping_until(TimestampTz until);
+extern TimestampTz payorder_wake_armed(void);
 
 #endif							/* PAYORDER_WAKE_H */

@@ -42,6 +42,7 @@
 
 #include "guc.h"
 #include "relation.h"
+#include "timer.h"
 #include "wake.h"
 #include "worker.h"
 
@@ -71,6 +72,11 @@ typedef struct Kept
 
 static Kept kept[MOST_DATABASES];
 static int	kept_count = 0;
+
+/* The worker's mark: no timer lies before it; and when it saw all of them. */
+static TimestampTz mark = DT_NOBEGIN;
+static TimestampTz all_seen_at = 0;
+static Oid	swept = InvalidOid; /* the extension in which it does */
 
 static void
 describe_worker(BackgroundWorker *worker, const char *database, Oid oid)
@@ -274,16 +280,44 @@ take_lock(void)
 	return taken;
 }
 
+/*
+ * Where a sweep begins to look for timers.  What a transaction has armed behind
+ * the mark it tells at its commit; one that was prepared does not, so that now
+ * and then all is looked at.
+ */
+static void
+begin_at_mark(TimestampTz now)
+{
+	TimestampTz armed = payorder_wake_armed();
+
+	if (now >= all_seen_at + payorder_full_sweep_interval * INT64CONST(1000) ||
+		now < all_seen_at)
+	{
+		mark = DT_NOBEGIN;
+		all_seen_at = now;
+	}
+	payorder_timers_begin_at(Min(mark, armed));
+	mark = DT_NOBEGIN;
+}
+
 /* One sweep; whether more is due at once, else when it will be. */
 static bool
 sweep(TimestampTz *next)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			extension;
+	TimestampTz first = DT_NOBEGIN;
 	bool		more = false;
 	bool		isnull;
 
 	*next = DT_NOEND;
+	begin_at_mark(now);
 	begin(SWEEP_SQL);
-	if (OidIsValid(get_extension_oid("payorder", true)))
+	extension = get_extension_oid("payorder", true);
+	if (extension != swept)
+		payorder_timers_begin_at(DT_NOBEGIN);
+	swept = extension;
+	if (OidIsValid(extension))
 	{
 		if (SPI_execute(SWEEP_SQL, false, 1) != SPI_OK_SELECT ||
 			SPI_processed != 1)
@@ -295,8 +329,10 @@ sweep(TimestampTz *next)
 												  &isnull));
 		if (isnull)
 			*next = DT_NOEND;
+		first = payorder_timers_first();
 	}
 	commit();
+	mark = Min(first, now);
 	return more;
 }
 
