@@ -141,6 +141,9 @@ extern void payorder_refund_release(Order *order, Payment *payment,
 /* refund_return.c: late and excess money */
 extern bool payorder_refund_return(Order *order, Payment *payment,
 								   const Gateway *gateway, const char *cause);
+extern bool payorder_refund_count_return(const Payment *payment,
+										 const Gateway *gateway,
+										 const Refund *refund);
 
 /* refund_request.c: what the shop asks for */
 typedef void (*RefundMade) (void *argument, const Refund *refund);

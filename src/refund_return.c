@@ -24,6 +24,11 @@ static Statement begin_hour = {
 	" ON CONFLICT (gateway) DO NOTHING",
 	.arguments = "tz"
 };
+static Statement try_hour = {
+	.sql = "SELECT 1 FROM payorder.automatic_returns WHERE gateway = $1"
+	" FOR UPDATE SKIP LOCKED",
+	.arguments = "t"
+};
 static Statement count_return = {
 	.sql = "UPDATE payorder.automatic_returns AS r SET"
 	" hour_began_at = n.began,"
@@ -41,15 +46,25 @@ static Statement count_return = {
 	.arguments = "tztliL"
 };
 
-/* Whether the hour's limits allow one more automatic return; counts it. */
 static bool
 within_limits(const Payment *payment, const Gateway *gateway, int64 amount)
 {
-	payorder_execute(&begin_hour, payment->gateway, payorder_now());
 	return payorder_execute(&count_return, payment->gateway, payorder_now(),
 							payment->currency, amount,
 							gateway->auto_return_per_hour,
 							gateway->auto_return_amount) == 1;
+}
+
+/*
+ * Counts a return that could not be counted when it was held; false if that is
+ * beyond the hour's limits.
+ */
+bool
+payorder_refund_count_return(const Payment *payment, const Gateway *gateway,
+							 const Refund *refund)
+{
+	payorder_execute(&begin_hour, payment->gateway, payorder_now());
+	return within_limits(payment, gateway, refund->amount);
 }
 
 /* The payments that the gateway must confirm before one goes back. */
@@ -85,7 +100,7 @@ to_confirm(const Order *order, const Payment *payment, const char *cause)
 
 static int64
 enqueue_return(const Order *order, const Payment *payment,
-			   const Refund *refund, const Gateway *gateway)
+			   const Refund *refund, const Gateway *gateway, bool counted)
 {
 	TaskRequest task = {.not_after = NO_TIME};
 
@@ -94,14 +109,16 @@ enqueue_return(const Order *order, const Payment *payment,
 	task.gateway = refund->gateway;
 	task.dedup_key = psprintf("return:%s", refund->refund_no);
 	task.run_at = payorder_now() + gateway->return_delay;
-	task.payload = payorder_json_object("tttltj",
+	task.payload = payorder_json_object("tttltjj",
 										"refund_no", refund->refund_no,
 										"txn_id", payment->txn_id,
 										"payment_no", payment->payment_no,
 										"amount", refund->amount,
 										"currency", refund->currency,
 										"confirm", to_confirm(order, payment,
-															  refund->cause));
+															  refund->cause),
+										"uncounted",
+										counted ? NULL : "true");
 	return payorder_task_enqueue(&task);
 }
 
@@ -109,12 +126,17 @@ enqueue_return(const Order *order, const Payment *payment,
  * Has what a payment owes returned by itself: holds the refund and asks the
  * gateway for confirmation, or beyond the hour's limits a person.  The
  * payment is saved already.  False if nothing is owed or it is under way.
+ *
+ * The hour's count is one row for a whole gateway.  Nobody waits for it who
+ * holds an order: of two who drain messages of two gateways each would have
+ * the other's.  Where it is busy the return is counted before it is sent.
  */
 bool
 payorder_refund_return(Order *order, Payment *payment,
 					   const Gateway *gateway, const char *cause)
 {
 	int64		amount = payorder_refund_free_owed(payment);
+	bool		counted;
 	Refund	   *refund;
 
 	if (amount == 0)
@@ -123,8 +145,10 @@ payorder_refund_return(Order *order, Payment *payment,
 								 payorder_refund_kernel_number(payment, cause),
 								 amount, cause, REFUND_HELD);
 	refund->from_owed = amount;
-	if (within_limits(payment, gateway, amount))
-		refund->task_id = enqueue_return(order, payment, refund, gateway);
+	counted = payorder_query(&try_hour, payment->gateway)->count > 0;
+	if (!counted || within_limits(payment, gateway, amount))
+		refund->task_id = enqueue_return(order, payment, refund, gateway,
+										 counted);
 	if (!payorder_refund_insert(refund))
 		elog(ERROR, "refund \"%s\" exists already", refund->refund_no);
 	payorder_refund_note(order, payment, refund, "refund_held", NULL);

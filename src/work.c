@@ -269,6 +269,7 @@ end_return(Work *work)
 	const char *refund_no = payorder_work_text(work, "refund_no");
 	Payment    *payment;
 	Refund	   *refund;
+	Gateway    *gateway;
 
 	if (txn_id == NULL || refund_no == NULL)
 		elog(ERROR, "payload of a return has a wrong form");
@@ -277,10 +278,15 @@ end_return(Work *work)
 	done(work);
 	if (payment == NULL || refund == NULL || refund->state != REFUND_HELD)
 		return;
-	if (all_confirmed(work))
-		payorder_refund_release(work->order, payment, refund);
-	else
+	gateway = payorder_gateway(payment->gateway, payment->txn_id,
+							   payment->currency);
+	if (!all_confirmed(work))
 		payorder_refund_doubt(work->order, refund, "not_confirmed");
+	else if (payorder_json_is_true(work->payload, "uncounted") &&
+			 !payorder_refund_count_return(payment, gateway, refund))
+		payorder_refund_doubt(work->order, refund, "auto_return_limit");
+	else
+		payorder_refund_release(work->order, payment, refund);
 	payorder_refund_settle(work->order);
 }
 

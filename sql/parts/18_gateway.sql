@@ -149,6 +149,8 @@ BEGIN
             USING ERRCODE = 'PO010',
                   HINT = 'One merchant account is one gateway; see payorder.gateways.';
     END;
+    INSERT INTO payorder.automatic_returns (gateway, hour_began_at, returns, amounts)
+    VALUES (add_gateway.gateway, '-infinity', 0, '{}');
     PERFORM payorder.alter_gateway(gateway, settings);
     PERFORM payorder.note_installation();
 END
