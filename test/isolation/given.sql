@@ -295,7 +295,7 @@ FROM (
     FROM payorder.refund_hours AS h
     UNION ALL
     SELECT 12, a.gateway, 0, 'hour', a.gateway, format('%s automatic returns', a.returns)
-    FROM payorder.automatic_returns AS a
+    FROM payorder.automatic_returns AS a WHERE a.returns > 0
     UNION ALL
     SELECT 13, i.invariant, 0, 'BROKEN', i.invariant, i.subject
     FROM payorder.check_invariants() AS i
