@@ -231,6 +231,25 @@ payorder_redecide(const Callback *callback)
 	return payorder_answer(d);
 }
 
+/*
+ * The order that a waiting callback is about, as it is known now: a payment
+ * that came since may have told another than the reference did.
+ */
+static const char *
+order_of(const Waiting *waiting)
+{
+	Decision	d = {0};
+
+	d.message.gateway = waiting->gateway;
+	d.message.txn_id = waiting->txn_id;
+	payorder_message_event(waiting->event, &d.message.event);
+	d.message.reference = waiting->reference;
+	d.message.payment_txn = waiting->payment_txn;
+	d.message.refund_no = waiting->refund_no;
+	payorder_resolve(&d);
+	return d.order_no != NULL ? d.order_no : waiting->order_no;
+}
+
 /* In a sweep nobody is waited for: it comes again. */
 static TimestampTz
 patience(bool in_sweep)
@@ -277,7 +296,10 @@ payorder_drain_older(Decision *d)
 	behind = count > MOST_DRAINED;
 	payorder_queue_add(&d->rest, older, count);
 	while (!behind && (waiting = payorder_queue_next(&d->rest, own)) != NULL)
-		behind = blocks(drain_one(waiting, &d->rest, false));
+	{
+		if (payorder_same_text(order_of(waiting), d->order_no))
+			behind = blocks(drain_one(waiting, &d->rest, false));
+	}
 	if (!behind)
 		return true;
 	payorder_decide(d, "deferred", "behind");
@@ -381,7 +403,8 @@ drain_locked(const char *order_no, bool in_sweep)
 		bool		is_error = strcmp(waiting->reason, "error") == 0;
 		Decision   *d = NULL;
 
-		if (is_error && waiting->next_at == DT_NOEND)
+		if ((is_error && waiting->next_at == DT_NOEND) ||
+			!payorder_same_text(order_of(waiting), order_no))
 			continue;
 		if (!is_error || waiting->next_at <= payorder_now())
 			d = drain_one(waiting, &queue, in_sweep);
@@ -464,23 +487,6 @@ typedef struct Due
 	bool		left;			/* somebody else holds its order or key */
 } Due;
 
-static const char *
-order_of(const Waiting *waiting)
-{
-	Decision	d = {0};
-
-	if (waiting->order_no != NULL)
-		return waiting->order_no;
-	d.message.gateway = waiting->gateway;
-	d.message.txn_id = waiting->txn_id;
-	payorder_message_event(waiting->event, &d.message.event);
-	d.message.reference = waiting->reference;
-	d.message.payment_txn = waiting->payment_txn;
-	d.message.refund_no = waiting->refund_no;
-	payorder_resolve(&d);
-	return d.order_no;
-}
-
 /*
  * Drains the order of a waiting row, or decides that row if it has none.  A
  * sweep waits for nobody: order, then key, are taken if they are free.
@@ -503,7 +509,7 @@ drain_due(void *argument)
 	if (order_no != NULL && strcmp(waiting->verdict, "deferred") == 0)
 	{
 		drain_locked(order_no, true);
-		if (waiting->order_no != NULL)
+		if (payorder_same_text(waiting->order_no, order_no))
 			return;
 		/* Its order was not known when it was deferred: it goes by itself. */
 	}
