@@ -30,11 +30,17 @@
 #include "task.h"
 #include "timer.h"
 
-/* Runs a step of a decision so that an error undoes all of it. */
+/*
+ * Runs a step of a decision so that an error undoes all of it; in a batch that
+ * is the batch's business.
+ */
 static ErrorData *
 guarded(void (*step) (Decision *), Decision *d)
 {
-	return payorder_guarded((GuardedWork) step, d);
+	if (!d->in_batch)
+		return payorder_guarded((GuardedWork) step, d);
+	step(d);
+	return NULL;
 }
 
 static Callback *
@@ -597,15 +603,15 @@ fit_key(Message *m)
 	m->txn_id = psprintf("\x1bsha256:%s", payorder_hex(digest, SHA256_BYTES));
 }
 
-/* Takes one fact of a gateway and says what became of it. */
-Answer *
-payorder_callback_ingest(const Message *message)
+static Answer *
+ingest(const Message *message, bool in_batch)
 {
 	Decision	d = {0};
 	Callback   *stored;
 	Answer	   *answer = NULL;
 
 	d.message = *message;
+	d.in_batch = in_batch;
 	fit_key(&d.message);
 	d.gateway = payorder_gateway(message->gateway, d.message.txn_id,
 								 message->currency);
@@ -618,4 +624,43 @@ payorder_callback_ingest(const Message *message)
 		answer = stored == NULL ? first_sight(&d) : seen_again(&d, stored);
 	}
 	return answer;
+}
+
+/* Takes one fact of a gateway and says what became of it. */
+Answer *
+payorder_callback_ingest(const Message *message)
+{
+	return ingest(message, false);
+}
+
+/*
+ * The same inside of a subtransaction of the caller's: whatever is raised must
+ * undo it, and the message is then to be taken by itself.
+ */
+Answer *
+payorder_callback_ingest_unguarded(const Message *message)
+{
+	return ingest(message, true);
+}
+
+/*
+ * The order that is locked for a message, NULL: none is known, or its key has
+ * a final verdict, so that only a conflict would need it.
+ */
+const char *
+payorder_callback_order(const Message *message)
+{
+	Decision	d = {0};
+	Callback   *stored;
+
+	d.message = *message;
+	fit_key(&d.message);
+	stored = payorder_callback_find(&d.message);
+	if (stored != NULL && stored->verdict != NULL &&
+		strcmp(stored->verdict, "parked") != 0 &&
+		strcmp(stored->verdict, "deferred") != 0 &&
+		!payorder_callback_is_invalid(stored))
+		return NULL;
+	payorder_resolve(&d);
+	return d.order_no;
 }

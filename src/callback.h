@@ -8,6 +8,7 @@
 #ifndef PAYORDER_CALLBACK_H
 #define PAYORDER_CALLBACK_H
 
+#include "json.h"
 #include "refund.h"
 
 /* The canonical events; as bits, since a line may stand for several. */
@@ -55,6 +56,9 @@ typedef struct Message
 	const char *refund_no;
 } Message;
 
+/* Raises an error that says what is wrong with a message. */
+typedef void (*Refusal) (const char *detail);
+
 /* What became of it. */
 typedef struct Answer
 {
@@ -73,7 +77,11 @@ extern void payorder_answer_values(const Answer *answer, Datum *values,
 								   bool *nulls);
 extern bool payorder_message_event(const char *name, MessageEvent *event);
 extern char *payorder_message_events(void);
+extern Message payorder_message_read(const JsonNode *node, Refusal refuse);
+extern const char *payorder_message_text(const JsonNode *node,
+										 const char *name, Refusal refuse);
 extern Answer *payorder_callback_ingest(const Message *message);
+extern void payorder_check_source(const char *source, const char *gateway);
 extern void payorder_callback_drain_for(const Payment *payment,
 										const Refund *refund);
 extern bool payorder_callback_drain_timer(const char *order_no);

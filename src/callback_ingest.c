@@ -26,8 +26,9 @@ unknown_event(const char *event)
 			 errhint("Events are %s.", payorder_message_events())));
 }
 
-static void
-check_source(const char *source, const char *gateway)
+/* Refuses what a caller may not say of itself. */
+void
+payorder_check_source(const char *source, const char *gateway)
 {
 	if (strcmp(source, "bill") == 0 || strcmp(source, "operator") == 0 ||
 		strcmp(gateway, "none") == 0)
@@ -86,7 +87,7 @@ read_message(FunctionCallInfo fcinfo)
 	m.refund_no = payorder_text_argument(fcinfo, 10);
 	m.amount_is_total = !PG_ARGISNULL(11) && PG_GETARG_BOOL(11) &&
 		m.event == EVENT_REFUND;
-	check_source(m.source, m.gateway);
+	payorder_check_source(m.source, m.gateway);
 	return m;
 }
 

@@ -8,11 +8,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
-#include "utils/builtins.h"
-#include "utils/timestamp.h"
-
 #include "attempt.h"
 #include "refund.h"
 #include "relation.h"
@@ -36,58 +31,6 @@ payorder_bad_result(const char *what)
 			 errmsg("result of a task has a wrong form"),
 			 errdetail("%s", what),
 			 errhint("See complete() in the documentation.")));
-}
-
-static const char *
-text_member(const JsonNode *object, const char *name)
-{
-	JsonNode   *node = payorder_json_member(object, name);
-
-	if (node == NULL || node->kind == JSON_NULL)
-		return NULL;
-	if (node->kind != JSON_STRING)
-		payorder_bad_result(psprintf("Member \"%s\" of a message must be a string.",
-							name));
-	return node->text;
-}
-
-/* "2026-05-01T10:00:00+08:00": the form is checked, so no setting matters. */
-static bool
-is_iso_time(const char *text)
-{
-	static const char form[] = "dddd-dd-ddTdd:dd:dd";
-	size_t		length = strlen(form);
-
-	if (strlen(text) < length)
-		return false;
-	for (size_t i = 0; i < length; i++)
-	{
-		if (form[i] == 'd' ? !isdigit((unsigned char) text[i]) :
-			form[i] != text[i] && !(form[i] == 'T' && text[i] == ' '))
-			return false;
-	}
-	text += length;
-	if (*text == '.')
-		text += 1 + strspn(text + 1, "0123456789");
-	return strcmp(text, "Z") == 0 ||
-		((*text == '+' || *text == '-') && isdigit((unsigned char) text[1]) &&
-		 strspn(text + 1, "0123456789:") == strlen(text + 1));
-}
-
-static TimestampTz
-time_member(const JsonNode *object, const char *name)
-{
-	const char *text = text_member(object, name);
-
-	if (text == NULL)
-		return NO_TIME;
-	if (!is_iso_time(text))
-		payorder_bad_result(psprintf("Member \"%s\" of a message must be an ISO 8601 time with its zone.",
-							name));
-	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-												   CStringGetDatum(text),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)));
 }
 
 static void
@@ -178,29 +121,14 @@ check_later(const Work *work, Message *m)
 Message
 payorder_work_message(const Work *work, const JsonNode *node, int allowed)
 {
-	Message		m = {0};
-	JsonNode   *amount = payorder_json_member(node, "amount");
-	JsonNode   *payload = payorder_json_member(node, "payload");
-	const char *event = text_member(node, "event");
+	Message		m = payorder_message_read(node, payorder_bad_result);
 
-	m.txn_id = text_member(node, "txn_id");
-	if (m.txn_id == NULL || event == NULL)
-		payorder_bad_result("Each message must have txn_id and event.");
-	if (!payorder_message_event(event, &m.event))
-		payorder_bad_result("A message has an unknown event.");
 	m.gateway = work->task->gateway;
-	must_be(work->task, text_member(node, "gateway"), m.gateway);
+	must_be(work->task,
+			payorder_message_text(node, "gateway", payorder_bad_result),
+			m.gateway);
 	if (m.gateway == NULL || (allowed & m.event) == 0)
 		not_its_own(work->task);
-	m.reference = text_member(node, "order_no");
-	m.has_amount = payorder_json_bigint(amount, &m.amount);
-	m.amount_is_total = m.event == EVENT_REFUND &&
-		payorder_json_is_true(node, "amount_is_total");
-	m.currency = text_member(node, "currency");
-	m.occurred_at = time_member(node, "occurred_at");
-	m.payment_txn = text_member(node, "payment_txn");
-	m.refund_no = text_member(node, "refund_no");
-	m.payload = payload == NULL ? NULL : payorder_json_text(payload);
 	m.source = "query";
 	check_reference(work, &m);
 	check_later(work, &m);

@@ -123,6 +123,26 @@ CREATE FUNCTION payorder.ingest(
 COMMENT ON FUNCTION payorder.ingest(text, text, text, text, bigint, text, timestamptz, json, text, text, text, boolean) IS
 'takes one fact of a gateway, verified by the caller, and applies it exactly once: event is pay, pay_part, pay_failed, pay_closed, authorised, pay_reversed, refund, refund_failed, refund_stuck, chargeback, chargeback_reversed or chargeback_lost; txn_id the gateway''s id of it; order_no an order_no or payment_no; amount in minor units, with amount_is_total that of all refunds of the payment so far; payment_txn and refund_no name the payment and refund that an event is about. Returns the verdict; commit first, then answer the gateway with ack_status (NULL: do not acknowledge). Errors, only for a wrong call: 22004 NULL gateway, txn_id or event; 22023 unknown event or source; 42501 source of the kernel; PO010 unknown gateway.';
 
+CREATE FUNCTION payorder.ingest_batch(
+    messages json,
+    OUT number integer,
+    OUT verdict text,
+    OUT first_verdict text,
+    OUT order_no text,
+    OUT state text,
+    OUT paid boolean,
+    OUT detail text,
+    OUT ack_status integer,
+    OUT ack_type text,
+    OUT ack_body text,
+    OUT sqlstate text,
+    OUT message text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_ingest_batch';
+COMMENT ON FUNCTION payorder.ingest_batch(json) IS
+'takes many facts of gateways in one transaction: messages is an array of up to 10,000 objects with members named as ingest()''s arguments (occurred_at as ISO 8601 with its zone). Returns a row for each, in their order: number counts from 1, then what ingest() returns; or sqlstate and message of the error that a wrong one would raise, which undoes no other. Orders are locked sorted, so batches need not be. Errors, for the whole: 22023 not an array or too long, 22004 NULL.';
+
 CREATE FUNCTION payorder.settle_callback(
     gateway text,
     txn_id text,

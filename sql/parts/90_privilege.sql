@@ -17,7 +17,7 @@ DECLARE
                          "can_transition", "request_refund", "request_refunds", "reprice_order", "enqueue",
                          "machine_diagram", "parse_amount", "format_amount"],
         "payorder_gateway": [],
-        "payorder_ingest": ["ingest", "parse_amount", "format_amount"],
+        "payorder_ingest": ["ingest", "ingest_batch", "parse_amount", "format_amount"],
         "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due",
                             "parse_amount", "format_amount"],
         "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram",

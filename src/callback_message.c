@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ *
+ * callback_message.c
+ *		A gateway's message as JSON: read strictly.
+ *
+ * The members are named as ingest()'s arguments are.  How a wrong form is
+ * refused is the caller's.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "utils/builtins.h"
+
+#include "callback.h"
+#include "relation.h"
+
+static const char *
+text_member(const JsonNode *object, const char *name, Refusal refuse)
+{
+	JsonNode   *node = payorder_json_member(object, name);
+
+	if (node == NULL || node->kind == JSON_NULL)
+		return NULL;
+	if (node->kind != JSON_STRING)
+		refuse(psprintf("Member \"%s\" of a message must be a string.", name));
+	return node->text;
+}
+
+/* "2026-05-01T10:00:00+08:00": the form is checked, so no setting matters. */
+static bool
+is_iso_time(const char *text)
+{
+	static const char form[] = "dddd-dd-ddTdd:dd:dd";
+	size_t		length = strlen(form);
+
+	if (strlen(text) < length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+	{
+		if (form[i] == 'd' ? !isdigit((unsigned char) text[i]) :
+			form[i] != text[i] && !(form[i] == 'T' && text[i] == ' '))
+			return false;
+	}
+	text += length;
+	if (*text == '.')
+		text += 1 + strspn(text + 1, "0123456789");
+	return strcmp(text, "Z") == 0 ||
+		((*text == '+' || *text == '-') && isdigit((unsigned char) text[1]) &&
+		 strspn(text + 1, "0123456789:") == strlen(text + 1));
+}
+
+static TimestampTz
+time_member(const JsonNode *object, const char *name, Refusal refuse)
+{
+	const char *text = text_member(object, name, refuse);
+
+	if (text == NULL)
+		return NO_TIME;
+	if (!is_iso_time(text))
+		refuse(psprintf("Member \"%s\" of a message must be an ISO 8601 time with its zone.",
+						name));
+	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+												   CStringGetDatum(text),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)));
+}
+
+/* A member of a message, NULL where it is missing or null; text only. */
+const char *
+payorder_message_text(const JsonNode *node, const char *name, Refusal refuse)
+{
+	return text_member(node, name, refuse);
+}
+
+/*
+ * What a JSON object says, but for its gateway and source.  An amount that is
+ * no whole number is none, and line 5 says so.
+ */
+Message
+payorder_message_read(const JsonNode *node, Refusal refuse)
+{
+	Message		m = {0};
+	JsonNode   *payload = payorder_json_member(node, "payload");
+	const char *event = text_member(node, "event", refuse);
+
+	m.txn_id = text_member(node, "txn_id", refuse);
+	if (m.txn_id == NULL || event == NULL)
+		refuse("Each message must have txn_id and event.");
+	if (!payorder_message_event(event, &m.event))
+		refuse("A message has an unknown event.");
+	m.reference = text_member(node, "order_no", refuse);
+	m.has_amount = payorder_json_bigint(payorder_json_member(node, "amount"),
+										&m.amount);
+	m.amount_is_total = m.event == EVENT_REFUND &&
+		payorder_json_is_true(node, "amount_is_total");
+	m.currency = text_member(node, "currency", refuse);
+	m.occurred_at = time_member(node, "occurred_at", refuse);
+	m.payment_txn = text_member(node, "payment_txn", refuse);
+	m.refund_no = text_member(node, "refund_no", refuse);
+	m.payload = payload == NULL ? NULL : payorder_json_text(payload);
+	return m;
+}
