@@ -103,6 +103,13 @@ END
 $$;
 
 /* The number of an order's only attempt at a gateway. */
+-- 'T1 A': a payment T1 of 100 for order A, as a message of a batch
+CREATE FUNCTION given.messages(VARIADIC payments text[]) RETURNS json LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT json_agg(json_build_object('gateway', 'alpha', 'event', 'pay', 'amount', 100, 'currency', 'CNY',
+                                      'txn_id', split_part(p, ' ', 1), 'order_no', split_part(p, ' ', 2)) ORDER BY n)
+    FROM unnest(payments) WITH ORDINALITY AS u(p, n)
+$$;
 CREATE FUNCTION given.payment_no(order_no text, gateway text DEFAULT 'alpha') RETURNS text
     LANGUAGE sql STABLE
     RETURN (SELECT a.payment_no FROM payorder.attempts AS a
