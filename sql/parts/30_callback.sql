@@ -123,21 +123,23 @@ CREATE FUNCTION payorder.ingest(
 COMMENT ON FUNCTION payorder.ingest(text, text, text, text, bigint, text, timestamptz, json, text, text, text, boolean) IS
 'takes one fact of a gateway, verified by the caller, and applies it exactly once: event is pay, pay_part, pay_failed, pay_closed, authorised, pay_reversed, refund, refund_failed, refund_stuck, chargeback, chargeback_reversed or chargeback_lost; txn_id the gateway''s id of it; order_no an order_no or payment_no; amount in minor units, with amount_is_total that of all refunds of the payment so far; payment_txn and refund_no name the payment and refund that an event is about. Returns the verdict; commit first, then answer the gateway with ack_status (NULL: do not acknowledge). Errors, only for a wrong call: 22004 NULL gateway, txn_id or event; 22023 unknown event or source; 42501 source of the kernel; PO010 unknown gateway.';
 
-CREATE FUNCTION payorder.ingest_batch(
-    messages json,
-    OUT number integer,
-    OUT verdict text,
-    OUT first_verdict text,
-    OUT order_no text,
-    OUT state text,
-    OUT paid boolean,
-    OUT detail text,
-    OUT ack_status integer,
-    OUT ack_type text,
-    OUT ack_body text,
-    OUT sqlstate text,
-    OUT message text)
-    RETURNS SETOF record
+CREATE TYPE payorder.batch_result AS (
+    number integer,
+    verdict text,
+    first_verdict text,
+    order_no text,
+    state text,
+    paid boolean,
+    detail text,
+    ack_status integer,
+    ack_type text,
+    ack_body text,
+    sqlstate text,
+    message text
+);
+
+CREATE FUNCTION payorder.ingest_batch(messages json)
+    RETURNS SETOF payorder.batch_result
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_ingest_batch';
 COMMENT ON FUNCTION payorder.ingest_batch(json) IS
