@@ -42,6 +42,7 @@ INSERT INTO rights VALUES
     ('format_amount', 'admin app ingest support worker', $$payorder.format_amount(1, 'CNY')$$),
     ('heartbeat', 'worker', $$payorder.heartbeat(-1, 1)$$),
     ('ingest', 'ingest', $$payorder.ingest('nowhere', 't', 'pay')$$),
+    ('ingest_batch', 'ingest', $$payorder.ingest_batch(NULL)$$),
     ('is_copy', 'admin monitor support', $$payorder.is_copy()$$),
     ('machine_diagram', 'admin app support', $$payorder.machine_diagram('order')$$),
     ('next_due', 'monitor worker', $$payorder.next_due()$$),
