@@ -33,6 +33,15 @@ typedef void JsonActionResult;
 	makeJsonLexContextCstringLen((text), (length), GetDatabaseEncoding(), true)
 #endif
 
+/* One function asks about all kinds of objects since 16. */
+#if PG_VERSION_NUM >= 160000
+#define payorder_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define payorder_owns_database(database, role) \
+	pg_database_ownercheck((database), (role))
+#endif
+
 /* An index scan can be instrumented since 18. */
 #if PG_VERSION_NUM >= 180000
 #define payorder_index_beginscan(heap, index, snapshot) \

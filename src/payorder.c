@@ -38,5 +38,6 @@ _PG_init(void)
 	{
 		payorder_wake_request_memory();
 		payorder_worker_register();
+		payorder_worker_release_register();
 	}
 }

@@ -29,6 +29,7 @@
 #include "wake.h"
 
 #define MOST_WORKERS	64
+#define MOST_WANTED		16
 
 typedef struct Slot
 {
@@ -36,12 +37,21 @@ typedef struct Slot
 	Latch	   *latch;
 	TimestampTz sleeping_until;
 	TimestampTz armed;			/* made due in the past since the last look */
+	bool		let_go;			/* its database is wanted by a command */
 } Slot;
+
+/* A database that no worker is to be started for, until the command ends. */
+typedef struct Wanted
+{
+	int			by;				/* process id; 0: free */
+	char		database[NAMEDATALEN];
+} Wanted;
 
 typedef struct WakeMemory
 {
 	LWLock	   *lock;
 	Slot		slots[MOST_WORKERS];
+	Wanted		wanted[MOST_WANTED];
 } WakeMemory;
 
 static WakeMemory *memory = NULL;
@@ -174,6 +184,7 @@ payorder_wake_attach(void)
 		free_slot->latch = MyLatch;
 		free_slot->sleeping_until = DT_NOBEGIN;
 		free_slot->armed = DT_NOBEGIN;
+		free_slot->let_go = false;
 		own_slot = free_slot;
 	}
 	LWLockRelease(memory->lock);
@@ -198,6 +209,85 @@ payorder_wake_armed(void)
 	own_slot->armed = DT_NOEND;
 	LWLockRelease(memory->lock);
 	return armed;
+}
+
+/* Whether this worker's database is wanted by a command. */
+bool
+payorder_wake_told_to_go(void)
+{
+	return own_slot != NULL && own_slot->let_go;
+}
+
+static void
+forget_wanted(int code, Datum argument)
+{
+	payorder_wake_take_up();
+}
+
+/*
+ * Has a database's worker end, and none started until payorder_wake_take_up()
+ * or the end of this process.  With too many at a time the launcher may be
+ * faster, and the command is to be repeated.
+ */
+void
+payorder_wake_let_go(const char *name, Oid database)
+{
+	static bool registered = false;
+	bool		noted = false;
+
+	if (memory == NULL)
+		return;
+	if (!registered)
+		before_shmem_exit(forget_wanted, (Datum) 0);
+	registered = true;
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MOST_WANTED && !noted; i++)
+	{
+		if (memory->wanted[i].by != 0)
+			continue;
+		memory->wanted[i].by = MyProcPid;
+		strlcpy(memory->wanted[i].database, name, NAMEDATALEN);
+		noted = true;
+	}
+	for (int i = 0; i < MOST_WORKERS; i++)
+	{
+		Slot	   *slot = &memory->slots[i];
+
+		if (slot->database != database)
+			continue;
+		slot->let_go = true;
+		SetLatch(slot->latch);
+	}
+	LWLockRelease(memory->lock);
+}
+
+/* The command has ended: workers may be started again. */
+void
+payorder_wake_take_up(void)
+{
+	LWLockAcquire(memory->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MOST_WANTED; i++)
+	{
+		if (memory->wanted[i].by == MyProcPid)
+			memory->wanted[i].by = 0;
+	}
+	LWLockRelease(memory->lock);
+}
+
+/* Whether a command wants this database. */
+bool
+payorder_wake_is_let_go(const char *name)
+{
+	bool		wanted = false;
+
+	if (memory == NULL)
+		return false;
+	LWLockAcquire(memory->lock, LW_SHARED);
+	for (int i = 0; i < MOST_WANTED; i++)
+		wanted |= memory->wanted[i].by != 0 &&
+			strcmp(memory->wanted[i].database, name) == 0;
+	LWLockRelease(memory->lock);
+	return wanted;
 }
 
 /*

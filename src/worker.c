@@ -207,7 +207,8 @@ keep_workers(void)
 		if (kept[i].handle != NULL &&
 			GetBackgroundWorkerPid(kept[i].handle, &pid) == BGWH_STOPPED)
 			note_end(&kept[i], now);
-		if (kept[i].handle == NULL && now >= kept[i].not_before)
+		if (kept[i].handle == NULL && now >= kept[i].not_before &&
+			!payorder_wake_is_let_go(kept[i].database))
 			start_kept(&kept[i], now);
 	}
 }
@@ -396,7 +397,7 @@ work_until_stopped(void)
 {
 	int			failures = 0;
 
-	while (!ShutdownRequestPending)
+	while (!ShutdownRequestPending && !payorder_wake_told_to_go())
 	{
 		TimestampTz next = DT_NOEND;
 		bool		more = false;
@@ -439,6 +440,8 @@ payorder_worker_main(Datum argument)
 		proc_exit(0);
 	}
 	payorder_wake_attach();
+	if (payorder_wake_is_let_go(MyBgworkerEntry->bgw_extra))
+		proc_exit(0);
 	ereport(LOG, (errmsg("payorder worker started for database %u",
 						 MyDatabaseId)));
 	work_until_stopped();
