@@ -220,6 +220,44 @@ $node->reload;
 is(worker_pids($node, 'postgres'), $worker, 'without it the worker idles');
 no_crash($node, $log);
 
+# ---- commands that need a database for themselves: the worker lets go
+$node->append_conf('postgresql.conf', "payorder.databases = 'postgres, \"moving\"'");
+$node->reload;
+$node->safe_psql('postgres', 'CREATE EXTENSION payorder; CREATE DATABASE moving');
+$node->safe_psql('moving', 'CREATE EXTENSION payorder');
+my $moving = new_worker('moving', '', 'another database has a worker');
+$node->safe_psql('postgres', 'CREATE ROLE somebody LOGIN CREATEDB');
+for my $command (
+	'DROP DATABASE moving',
+	'CREATE DATABASE copied TEMPLATE moving',
+	'ALTER DATABASE moving RENAME TO moved')
+{
+	my ($rc, $out, $err) = $node->psql('postgres', "SET ROLE somebody; $command");
+
+	like($err, qr/must be owner|permission denied/, "who may not: $command");
+}
+is(worker_pids($node, 'moving'), $moving, '... does not disturb the worker');
+$node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE moving');
+pass('a database can be a template while it has a worker');
+$moving = new_worker('moving', $moving, '... which comes back');
+$node->safe_psql('postgres', 'ALTER DATABASE moving RENAME TO moved');
+$node->safe_psql('postgres', 'ALTER DATABASE moved RENAME TO moving');
+pass('it can be renamed');
+$moving = new_worker('moving', $moving, '... and the worker comes back');
+$node->safe_psql('postgres',
+	"SET allow_in_place_tablespaces = on; CREATE TABLESPACE elsewhere LOCATION ''");
+$node->safe_psql('postgres', 'ALTER DATABASE moving SET TABLESPACE elsewhere');
+pass('it can be moved');
+$moving = new_worker('moving', $moving, '... and the worker comes back');
+due_order_is_closed('moving', '... and does its work');
+$node->safe_psql('postgres', 'DROP DATABASE moving');
+pass('it can be dropped');
+ok(comes_true(sub { worker_pids($node, 'moving') eq '' }), '... and has no worker');
+$node->append_conf('postgresql.conf', "payorder.databases = 'postgres'");
+$node->reload;
+$node->safe_psql('postgres', 'DROP EXTENSION payorder');
+no_crash($node, $log);
+
 # ---- several workers asked for: one
 $node->safe_psql('postgres', 'CREATE EXTENSION payorder');
 $node->safe_psql('postgres', 'SELECT payorder.start_worker()') for 1 .. 3;
