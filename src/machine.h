@@ -77,6 +77,8 @@ extern const State *payorder_machine_state(const Machine *machine,
 										   const char *name);
 extern const Edge *payorder_state_edge(const State *state, const char *event);
 extern bool payorder_is_money_event(const char *event);
+extern const State **payorder_machine_walk(const Machine *machine);
+extern char *payorder_machine_scxml(const Machine *machine);
 
 extern void payorder_register_guard(const char *name, Guard guard);
 extern bool payorder_guard_exists(const char *name);

@@ -129,11 +129,11 @@ edge_mark(const Edge *edge)
 	return edge->by_timer ? "(timer) " : "";
 }
 
+/* What is written at an edge. */
 static void
-add_edge(StringInfo buffer, const State *state, const Edge *edge)
+add_label(StringInfo buffer, const State *state, const Edge *edge)
 {
-	appendStringInfo(buffer, "    %s --> %s : %s%s", mermaid_id(state->name),
-					 mermaid_id(edge->to), edge_mark(edge), edge->event);
+	appendStringInfo(buffer, "%s%s", edge_mark(edge), edge->event);
 	if (edge->guard != NULL)
 		appendStringInfo(buffer, " [%s]", edge->guard);
 	if (edge->within != 0)
@@ -149,12 +149,11 @@ add_edge(StringInfo buffer, const State *state, const Edge *edge)
 			strcmp(timer->argument, edge->event) == 0)
 			add_firing(buffer, timer);
 	}
-	appendStringInfoChar(buffer, '\n');
 }
 
 /* The states by their distance from the initial one, then as edges go. */
-static const State **
-order_states(const Machine *machine)
+const State **
+payorder_machine_walk(const Machine *machine)
 {
 	const State **states = palloc(sizeof(State *) * machine->state_count);
 	bool	   *seen = palloc0(machine->state_count);
@@ -182,7 +181,7 @@ order_states(const Machine *machine)
 static char *
 mermaid_diagram(const Machine *machine)
 {
-	const State **states = order_states(machine);
+	const State **states = payorder_machine_walk(machine);
 	StringInfoData buffer;
 
 	initStringInfo(&buffer);
@@ -202,13 +201,62 @@ mermaid_diagram(const Machine *machine)
 	for (int i = 0; i < machine->state_count; i++)
 	{
 		for (int j = 0; j < states[i]->edge_count; j++)
-			add_edge(&buffer, states[i], &states[i]->edges[j]);
+		{
+			const Edge *edge = &states[i]->edges[j];
+
+			appendStringInfo(&buffer, "    %s --> %s : ",
+							 mermaid_id(states[i]->name), mermaid_id(edge->to));
+			add_label(&buffer, states[i], edge);
+			appendStringInfoChar(&buffer, '\n');
+		}
 		if (states[i]->final)
 			appendStringInfo(&buffer, "    %s --> [*]\n",
 							 mermaid_id(states[i]->name));
 	}
 	return buffer.data;
 }
+
+/* For Graphviz; a doubled frame is a final state. */
+static char *
+dot_diagram(const Machine *machine)
+{
+	const State **states = payorder_machine_walk(machine);
+	StringInfoData buffer;
+
+	initStringInfo(&buffer);
+	appendStringInfo(&buffer, "digraph \"%s, version %d\" {\n",
+					 machine->name, machine->version);
+	appendStringInfoString(&buffer, "    node [shape=box, style=rounded];\n");
+	appendStringInfoString(&buffer, "    \"\" [shape=point];\n");
+	appendStringInfo(&buffer, "    \"\" -> \"%s\";\n", machine->initial);
+	for (int i = 0; i < machine->state_count; i++)
+	{
+		const State *state = states[i];
+
+		if (state->final)
+			appendStringInfo(&buffer, "    \"%s\" [peripheries=2];\n",
+							 state->name);
+		for (int j = 0; j < state->edge_count; j++)
+		{
+			appendStringInfo(&buffer, "    \"%s\" -> \"%s\" [label=\"",
+							 state->name, state->edges[j].to);
+			add_label(&buffer, state, &state->edges[j]);
+			appendStringInfoString(&buffer, "\"];\n");
+		}
+	}
+	appendStringInfoString(&buffer, "}\n");
+	return buffer.data;
+}
+
+static const struct
+{
+	const char *name;
+	char	   *(*draw) (const Machine *machine);
+}			formats[] = {
+	{"mermaid", mermaid_diagram},
+	{"dot", dot_diagram},
+	{"scxml", payorder_machine_scxml}
+};
 
 /* machine_diagram(name text, format text, version integer) returns text */
 Datum
@@ -217,13 +265,15 @@ payorder_machine_diagram(PG_FUNCTION_ARGS)
 	char	   *name = payorder_required_text(fcinfo, 0, "name");
 	char	   *format = payorder_required_text(fcinfo, 1, "format");
 
-	if (strcmp(format, "mermaid") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown diagram format \"%s\"", format),
-				 errhint("The only format in this version is \"mermaid\".")));
-	PG_RETURN_TEXT_P(cstring_to_text(mermaid_diagram(machine_argument(fcinfo,
-																	  name, 2))));
+	for (size_t i = 0; i < lengthof(formats); i++)
+	{
+		if (strcmp(format, formats[i].name) == 0)
+			PG_RETURN_TEXT_P(cstring_to_text(formats[i].draw(machine_argument(fcinfo, name, 2))));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown diagram format \"%.63s\"", format),
+			 errhint("Formats are mermaid, dot and scxml.")));
 }
 
 /* can_transition(machine, from_state, to_state, version) returns boolean */

@@ -74,7 +74,27 @@ CREATE FUNCTION payorder.machine_diagram(name text, format text DEFAULT 'mermaid
     LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_machine_diagram';
 COMMENT ON FUNCTION payorder.machine_diagram(text, text, integer) IS
-'the machine as a diagram in the language format (mermaid); version NULL is the newest. Errors: PO004 no such machine, 22023 unknown format.';
+'the machine as a diagram in the language format (mermaid, dot for Graphviz, or scxml: W3C State Chart XML); version NULL is the newest. Errors: PO004 no such machine, 22023 unknown format.';
+
+CREATE FUNCTION payorder.export_machine(name text, version integer DEFAULT NULL)
+    RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    exported json;
+BEGIN
+    SELECT m.definition INTO exported FROM payorder.machines m
+    WHERE m.name = export_machine.name AND (export_machine.version IS NULL OR m.version = export_machine.version)
+    ORDER BY m.version DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no such machine or version'
+            USING ERRCODE = 'PO004', HINT = 'The table payorder.machines lists machines and versions.';
+    END IF;
+    RETURN exported;
+END
+$$;
+COMMENT ON FUNCTION payorder.export_machine(text, integer) IS
+'the definition of a machine as it was given to define_machine(), which takes it back as the same version; version NULL is the newest. Errors: PO004 no such machine or version.';
 
 CREATE FUNCTION payorder.can_transition(machine text, from_state text, to_state text, version integer DEFAULT NULL)
     RETURNS boolean
