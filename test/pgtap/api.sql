@@ -51,6 +51,8 @@ INSERT INTO contract VALUES
     ('ingest_batch', 'volatile definer pinned', 'SETOF payorder.batch_result', 'messages json'),
     ('is_copy', 'stable definer pinned', 'boolean',
         ''),
+    ('export_machine', 'stable definer pinned', 'json',
+        'name text, version integer DEFAULT NULL::integer'),
     ('machine_diagram', 'stable definer pinned', 'text',
         $$name text, format text DEFAULT 'mermaid'::text, version integer DEFAULT NULL::integer$$),
     ('next_due', 'stable definer pinned', 'timestamptz',

@@ -44,6 +44,7 @@ INSERT INTO rights VALUES
     ('ingest', 'ingest', $$payorder.ingest('nowhere', 't', 'pay')$$),
     ('ingest_batch', 'ingest', $$payorder.ingest_batch(NULL)$$),
     ('is_copy', 'admin monitor support', $$payorder.is_copy()$$),
+    ('export_machine', 'admin app support', $$payorder.export_machine('order')$$),
     ('machine_diagram', 'admin app support', $$payorder.machine_diagram('order')$$),
     ('next_due', 'monitor worker', $$payorder.next_due()$$),
     ('note_installation', '', $$payorder.note_installation()$$),

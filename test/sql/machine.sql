@@ -396,9 +396,26 @@ SELECT payorder.define_machine('words', '{
                  "after": {"{pay_within}": {"fire": "late", "guard": "no_open_attempt"}, "2d": {"fire": "late"}}},
         "class": {"type": "final"}}}');
 SELECT payorder.machine_diagram('words');
+SELECT payorder.machine_diagram('words', 'dot');
+SELECT payorder.machine_diagram('words', 'scxml');
 ROLLBACK;
+SELECT payorder.machine_diagram('order', 'dot');
+SELECT payorder.machine_diagram('order', 'scxml');
+SELECT xml_is_well_formed_document(payorder.machine_diagram('order', 'scxml'));
 SELECT pg_temp.error_of(format('SELECT payorder.machine_diagram(%s)', arguments))
-    FROM (VALUES (1, 'NULL'), (2, $$'order', NULL$$), (3, $$'order', 'dot'$$),
+    FROM (VALUES (1, 'NULL'), (2, $$'order', NULL$$), (3, $$'order', 'svg'$$),
                  (4, $$'nothing'$$), (5, $$'order', 'mermaid', 7$$))
         AS a (number, arguments)
+    ORDER BY number;
+
+-- what is exported is the same version again, and the same text
+SELECT name, version, payorder.define_machine(name, payorder.export_machine(name)) = version AS same,
+       payorder.export_machine(name, version)::text = definition::text AS text
+    FROM payorder.machines AS m WHERE version = (SELECT max(version) FROM payorder.machines AS n WHERE n.name = m.name) ORDER BY 1;
+BEGIN;
+SELECT payorder.define_machine('copy', payorder.export_machine('order'));
+SELECT replace(payorder.machine_diagram('copy'), 'machine copy', 'machine order') = payorder.machine_diagram('order');
+ROLLBACK;
+SELECT pg_temp.error_of(format('SELECT payorder.export_machine(%s)', arguments))
+    FROM (VALUES (1, 'NULL'), (2, $$'nothing'$$), (3, $$'order', 7$$)) AS a (number, arguments)
     ORDER BY number;
