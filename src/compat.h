@@ -51,6 +51,15 @@ typedef void JsonActionResult;
 	index_beginscan((heap), (index), (snapshot), 1, 0)
 #endif
 
+/* One function asks who owns whatever since 16. */
+#if PG_VERSION_NUM >= 160000
+#define payorder_owns_relation(relation, role) \
+	object_ownercheck(RelationRelationId, (relation), (role))
+#else
+#define payorder_owns_relation(relation, role) \
+	pg_class_ownercheck((relation), (role))
+#endif
+
 /*
  * Compiled CHECK constraints have another name since 18, which also has
  * constraints that are not enforced and columns that are computed when read.

@@ -228,22 +228,35 @@ check_same(const CreateCall *call, const Order *order)
 			 errhint("Give each order a number of its own.")));
 }
 
+static const Machine *
+find_machine(const char *name)
+{
+	int			id = payorder_machine_newest(name);
+	const Machine *machine;
+
+	if (id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_MACHINE_INVALID),
+				 errmsg("no machine \"%.63s\"", name),
+				 errhint("Define it with define_machine().")));
+	machine = payorder_machine(id);
+	if (payorder_machine_is_plain(machine))
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_MACHINE_INVALID),
+				 errmsg("machine \"%s\" has no \"pay\" edge", name),
+				 errhint("A machine of states and events only is for tables, by guard(); an order's has \"pay\" edges and timers.")));
+	return machine;
+}
+
 Datum
 payorder_create_order(PG_FUNCTION_ARGS)
 {
 	CreateCall	call;
 	Order	   *order;
-	int			machine_id;
 
 	payorder_prevent_read_only("create_order()");
 	call = read_call(fcinfo);
-	machine_id = payorder_machine_newest(call.machine);
-	if (machine_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_PO_MACHINE_INVALID),
-				 errmsg("no machine \"%.63s\"", call.machine),
-				 errhint("Define it with define_machine().")));
-	if (insert(&call, payorder_machine(machine_id), payorder_now()))
+	if (insert(&call, find_machine(call.machine), payorder_now()))
 	{
 		order = payorder_order_lock(call.order_no);
 		begin(&call, order);

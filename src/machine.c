@@ -316,6 +316,43 @@ payorder_is_money_event(const char *event)
 	return false;
 }
 
+static bool
+is_empty(const char **names)
+{
+	return names == NULL || names[0] == NULL;
+}
+
+static bool
+is_plain_edge(const Edge *edge)
+{
+	return edge->guard == NULL && !edge->by_timer && edge->within == 0 &&
+		edge->stock == NULL && is_empty(edge->enqueue) &&
+		is_empty(edge->alarm) && !payorder_is_money_event(edge->event);
+}
+
+/*
+ * Whether a machine is of states and events only.  Such a one is for users'
+ * tables, whose rows have no money, timers or tasks; it is not for orders.
+ */
+bool
+payorder_machine_is_plain(const Machine *machine)
+{
+	for (int i = 0; i < machine->state_count; i++)
+	{
+		const State *state = &machine->states[i];
+
+		if (state->timer_count > 0 || !is_empty(state->enqueue) ||
+			!is_empty(state->alarm))
+			return false;
+		for (int j = 0; j < state->edge_count; j++)
+		{
+			if (!is_plain_edge(&state->edges[j]))
+				return false;
+		}
+	}
+	return true;
+}
+
 void
 payorder_register_guard(const char *name, Guard guard)
 {

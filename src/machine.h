@@ -79,6 +79,7 @@ extern const Edge *payorder_state_edge(const State *state, const char *event);
 extern bool payorder_is_money_event(const char *event);
 extern const State **payorder_machine_walk(const Machine *machine);
 extern char *payorder_machine_scxml(const Machine *machine);
+extern bool payorder_machine_is_plain(const Machine *machine);
 
 extern void payorder_register_guard(const char *name, Guard guard);
 extern bool payorder_guard_exists(const char *name);

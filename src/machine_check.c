@@ -17,6 +17,9 @@
  * - what was paid in part is not kept by an order that ends unpaid: a final
  *   state that can be reached behind "pay_part" without the rest refunds all.
  *
+ * A plain machine, of states and events only, is for users' tables and never
+ * has an order: it needs neither timers nor "pay" edges.
+ *
  * The first problem is reported, states in the order of the definition.
  *
  *-------------------------------------------------------------------------
@@ -277,6 +280,7 @@ static void
 check_ways(const Graph *graph, int initial)
 {
 	const Machine *machine = graph->machine;
+	bool		is_plain = payorder_machine_is_plain(machine);
 	bool	   *reached = palloc0(machine->state_count);
 	bool	   *ending = palloc0(machine->state_count);
 
@@ -293,7 +297,7 @@ check_ways(const Graph *graph, int initial)
 		if (!ending[i])
 			REFUSE_MACHINE(state_place(state), "has no way out",
 						   "Add edges that lead on to a final state.");
-		if (!state->final && state->timer_count == 0)
+		if (!state->final && state->timer_count == 0 && !is_plain)
 			REFUSE_MACHINE(state_place(state),
 						   "is not final and has no timer",
 						   "Say in \"after\" what happens to an order that stays here, an alarm at least.");
@@ -381,6 +385,8 @@ payorder_check_machine(const Machine *machine)
 		check_state(machine, &machine->states[i]);
 	graph = make_graph(machine);
 	check_ways(graph, initial - machine->states);
+	if (payorder_machine_is_plain(machine))
+		return;
 	check_money(graph, initial - machine->states);
 	check_parts(graph);
 }

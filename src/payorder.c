@@ -13,6 +13,7 @@
 #include "attempt.h"
 #include "callback.h"
 #include "checks.h"
+#include "guard.h"
 #include "guc.h"
 #include "order.h"
 #include "payment.h"
@@ -29,6 +30,7 @@ _PG_init(void)
 {
 	payorder_define_settings();
 	payorder_checks_register();
+	payorder_guard_register();
 	payorder_order_register();
 	payorder_payment_register();
 	payorder_attempt_register();

@@ -21,27 +21,29 @@ DECLARE
         "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due",
                             "parse_amount", "format_amount"],
         "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram", "export_machine",
-                             "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
+                             "guard_of", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
                              "request_refund", "request_refunds", "reprice_order", "order_money", "is_copy",
                              "parse_amount", "format_amount"],
-        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "add_gateway", "alter_gateway",
+        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
+                           "check_transition", "guard_of", "add_gateway", "alter_gateway",
                            "pause_gateway", "resume_gateway", "define_task_kind", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
                            "settle_refund", "request_refund", "request_refunds", "reprice_order", "order_money",
                            "set_refund_limits", "adopt_cluster", "is_copy", "requery", "parse_amount",
                            "format_amount"],
-        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due", "is_copy"]}';
+        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due", "is_copy", "guard_of"]}';
     readable CONSTANT jsonb := '{
         "payorder_app": ["order_overview"],
         "payorder_gateway": [],
         "payorder_ingest": [],
         "payorder_worker": [],
         "payorder_support": ["order_overview", "attention", "money_balance", "orders", "events", "attempts",
-                             "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers"],
-        "payorder_admin": ["order_overview", "attention", "money_balance", "gateways", "currencies",
+                             "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
+                             "guarded", "guard_events"],
+        "payorder_admin": ["order_overview", "attention", "money_balance", "guarded", "gateways", "currencies",
                            "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
-        "payorder_monitor": ["attention", "money_balance"]}';
+        "payorder_monitor": ["attention", "money_balance", "guarded"]}';
 BEGIN
     FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP
         IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role) THEN

@@ -51,7 +51,7 @@ BEGIN
            OR c.relname IN ('orders', 'attempts', 'payments', 'callbacks', 'callback_conflicts',
                             'callbacks_waiting', 'refunds', 'refund_limits', 'refund_hours',
                             'first_decisions', 'automatic_returns', 'installation', 'timers',
-                            'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished',
+                            'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished', 'guard_events',
                             'task_keys'))
       AND pg_relation_size(c.oid) > 0;
     IF used IS NOT NULL THEN

@@ -24,6 +24,8 @@ INSERT INTO contract VALUES
         'task bigint, actor text, reason text'),
     ('check_invariants', 'stable definer pinned', 'TABLE(invariant text, subject text, detail text)',
         ''),
+    ('check_transition', 'volatile', 'trigger',
+        ''),
     ('claim', 'volatile definer pinned', 'SETOF payorder.task_info',
         'kinds text[] DEFAULT NULL::text[], max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, worker text DEFAULT NULL::text, gateways text[] DEFAULT NULL::text[]'),
     ('complete', 'volatile definer pinned', 'SETOF payorder.ingest_result',
@@ -44,6 +46,10 @@ INSERT INTO contract VALUES
         'order_no text, event text, actor text DEFAULT NULL::text, reason text DEFAULT NULL::text, payload json DEFAULT NULL::json, expected_version bigint DEFAULT NULL::bigint, request_id text DEFAULT NULL::text'),
     ('format_amount', 'stable definer pinned', 'text',
         'amount bigint, currency text, gateway text DEFAULT NULL::text'),
+    ('guard', 'volatile pinned', 'integer',
+        'relation regclass, state_column text, machine text, key_column text DEFAULT NULL::text, log boolean DEFAULT false'),
+    ('guard_of', 'stable strict definer pinned', 'record',
+        'trigger_id oid, OUT state_column text, OUT machine text, OUT version integer, OUT key_column text, OUT log boolean'),
     ('heartbeat', 'volatile definer pinned', 'timestamptz',
         'task bigint, token bigint, lease interval DEFAULT NULL::interval'),
     ('ingest', 'volatile definer pinned', 'payorder.ingest_result',
@@ -109,6 +115,8 @@ INSERT INTO contract VALUES
         'batch integer DEFAULT 100, at timestamptz DEFAULT now()'),
     ('try_fire', 'volatile definer pinned', 'payorder.fire_result',
         'order_no text, event text, actor text DEFAULT NULL::text, reason text DEFAULT NULL::text, payload json DEFAULT NULL::json, expected_version bigint DEFAULT NULL::bigint, request_id text DEFAULT NULL::text'),
+    ('unguard', 'volatile pinned', 'void',
+        'relation regclass, state_column text'),
     ('unschedule', 'volatile definer pinned', 'boolean',
         ''),
     ('verify_events', 'stable strict definer pinned', 'payorder.event_check',
@@ -134,8 +142,8 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND NOT p.prosecdef
-      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'create_roles')$$,
-    'all are definers but the triggers that only refuse, the procedure that commits, and what makes roles');
+      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
+    'all are definers but the triggers that only refuse, the procedure that commits, what makes roles and what is done to users'' tables');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND p.prosecdef
@@ -178,6 +186,9 @@ INSERT INTO columns_contract VALUES
         'changed boolean, state text, sqlstate text, message text'),
     ('batch_result',
         'number integer, verdict text, first_verdict text, order_no text, state text, paid boolean, detail text, ack_status integer, ack_type text, ack_body text, sqlstate text, message text'),
+    ('guarded',
+        'relation regclass, state_column text, machine text, version integer, key_column text, log
+         boolean, enabled boolean'),
     ('ingest_result',
         'verdict text, first_verdict text, order_no text, state text, paid boolean, detail text,
          ack_status integer, ack_type text, ack_body text'),
@@ -300,7 +311,7 @@ SELECT is_empty($$
 CREATE TEMP TABLE guarded (name text, refused text);
 INSERT INTO guarded VALUES
     ('attempts', 'DTU'), ('callback_conflicts', 'DTU'), ('callbacks', 'DTU'), ('events', 'DTU'),
-    ('machines', 'DTU'), ('orders', 'DT'), ('payments', 'DTU'), ('refunds', 'DTU'), ('state_timers', 'DTU'),
+    ('guard_events', 'DTU'), ('machines', 'DTU'), ('orders', 'DT'), ('payments', 'DTU'), ('refunds', 'DTU'), ('state_timers', 'DTU'),
     ('states', 'DTU'), ('transitions', 'DTU');
 SELECT bag_eq($$
     SELECT format('%s %s', c.relname,

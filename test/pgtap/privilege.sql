@@ -30,6 +30,7 @@ INSERT INTO rights VALUES
     ('can_transition', 'app support', $$payorder.can_transition('order', 'pending', 'paid')$$),
     ('cancel_task', 'admin support', $$payorder.cancel_task(-1, 'me', 'why')$$),
     ('check_invariants', 'admin monitor', $$payorder.check_invariants()$$),
+    ('check_transition', 'admin', NULL),
     ('claim', 'worker', $$payorder.claim()$$),
     ('complete', 'worker', $$payorder.complete(-1, 1)$$),
     ('create_order', 'app', $$payorder.create_order('P' || clock_timestamp(), 1, 'CNY')$$),
@@ -40,6 +41,8 @@ INSERT INTO rights VALUES
     ('fail', 'worker', $$payorder.fail(-1, 1, 'error')$$),
     ('fire', 'app', $$payorder.fire('no such', 'cancel')$$),
     ('format_amount', 'admin app ingest support worker', $$payorder.format_amount(1, 'CNY')$$),
+    ('guard', 'admin', $$payorder.guard(NULL, 'state', 'ticket')$$),
+    ('guard_of', 'admin monitor support', $$payorder.guard_of(0)$$),
     ('heartbeat', 'worker', $$payorder.heartbeat(-1, 1)$$),
     ('ingest', 'ingest', $$payorder.ingest('nowhere', 't', 'pay')$$),
     ('ingest_batch', 'ingest', $$payorder.ingest_batch(NULL)$$),
@@ -73,6 +76,7 @@ INSERT INTO rights VALUES
     ('stop_worker', 'admin', $$payorder.stop_worker()$$),
     ('sweep', 'worker', $$payorder.sweep()$$),
     ('try_fire', 'app', $$payorder.try_fire('no such', 'cancel')$$),
+    ('unguard', 'admin', $$payorder.unguard(NULL, 'state')$$),
     ('unschedule', 'admin', $$payorder.unschedule()$$),
     ('verify_events', 'admin support', $$payorder.verify_events('no such')$$);
 
@@ -122,7 +126,8 @@ FROM roles AS r;
 CREATE TEMP TABLE readable (relation text, allowed text);
 INSERT INTO readable VALUES
     ('attempts', 'support'), ('attention', 'admin monitor support'), ('currencies', 'admin'),
-    ('events', 'support'), ('gateways', 'admin'), ('machines', 'admin support'),
+    ('events', 'support'), ('gateways', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
+    ('machines', 'admin support'),
     ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
     ('payments', 'support'), ('refund_limits', 'admin support'), ('refunds', 'support'), ('state_timers', 'admin support'),
     ('states', 'admin support'), ('task_kinds', 'admin'), ('transitions', 'admin support');

@@ -122,9 +122,13 @@ SELECT is_empty($$
                       AND c.contypid <> 0)$$,
     'nothing of it depends on what was planted');
 
+CREATE TYPE public.coat AS ENUM ('wet', 'dry');
 GRANT USAGE ON SCHEMA payorder TO payorder_test_caller;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA payorder TO payorder_test_caller;
 GRANT SELECT ON ALL TABLES IN SCHEMA payorder TO payorder_test_caller;
+
+CREATE TABLE public.tickets (id integer PRIMARY KEY, state varchar(9), coat public.coat);
+ALTER TABLE public.tickets OWNER TO payorder_test_caller;
 
 -- ---- every call, under the hostile path, by a role that has only its rights
 SET SESSION AUTHORIZATION payorder_test_caller;
@@ -194,6 +198,16 @@ SELECT payorder.adopt_cluster('me', 'why') \g /dev/null
 SELECT payorder.is_copy() AS copy \gset
 SELECT pg_catalog.count(*) AS attention FROM payorder.attention \gset
 SELECT pg_catalog.count(*) AS broken FROM payorder.check_invariants() \gset
+SELECT payorder.define_machine('ticket', '{"initial": "new", "states": {
+    "new": {"on": {"close": {"target": "closed"}}}, "closed": {"type": "final"}}}') \g /dev/null
+SELECT payorder.define_machine('coat', '{"initial": "wet", "states": {
+    "wet": {"on": {"wait": {"target": "dry"}}}, "dry": {"type": "final"}}}') \g /dev/null
+SELECT payorder.guard('public.tickets', 'state', 'ticket', log => true) AS guarded \gset
+SELECT payorder.guard('public.tickets', 'coat', 'coat', 'id') \g /dev/null
+INSERT INTO public.tickets VALUES (1, 'new', 'wet');
+UPDATE public.tickets SET state = 'closed', coat = 'dry';
+SELECT pg_catalog.count(*) AS guards FROM payorder.guarded \gset
+SELECT payorder.unguard('public.tickets', 'coat') \g /dev/null
 SELECT payorder.stop_worker() AS stopped \gset
 SELECT payorder.unschedule() AS unscheduled \gset
 
@@ -236,6 +250,16 @@ SELECT is(:'reversed'::text, 'applied', 'a reversal too');
 SELECT cmp_ok(:asked, '>', 0, 'the gateways are asked again');
 SELECT cmp_ok(:moves, '>', 3, 'the moves of an order''s money are seen');
 SELECT is(:'copy'::text, 'f', 'this is no copy');
+SELECT is(:guarded, 1, 'a table is guarded');
+SELECT is(:guards, 2, 'by two machines');
+SELECT results_eq('SELECT event FROM payorder.guard_events ORDER BY id', $$VALUES ('insert' COLLATE "C"), ('close')$$,
+                  'the log has its transition');
+SELECT matches(public.control($$UPDATE public.tickets SET state = 'new'$$), '^row "1" of table "tickets" cannot go',
+               'and no way back');
+SELECT is_empty($$
+    SELECT tgname FROM pg_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+    WHERE t.tgrelid = 'public.tickets'::regclass AND d.refclassid IN ('pg_operator'::regclass, 'pg_type'::regclass)$$,
+    'its triggers use nothing that was planted');
 SELECT matches(public.control($$SELECT payorder.retry_callback('g', 't1', 'pay', 'me', 'why')$$), '^(?!planted)',
                'retry_callback refuses by itself');
 

@@ -75,6 +75,32 @@ SELECT count(*) FROM payorder.claim('{mail}', 1, '1 hour');
 SELECT payorder.sweep(1000);
 UPDATE payorder.orders SET attributes = '{"gift": true}' WHERE order_no = 'B3';
 UPDATE payorder.orders SET state = 'cancelled' WHERE order_no = 'B141';
+-- tables of the user's under machines: renamed, with a dropped column, an enum, partitions by state
+SELECT payorder.define_machine('ticket', '{"initial": "open", "states": {
+  "open": {"on": {"take": {"target": "taken"}}}, "taken": {"on": {"solve": {"target": "closed"}}},
+  "closed": {"type": "final"}}}');
+CREATE TABLE tickets (gone integer, id integer PRIMARY KEY, state varchar(9) DEFAULT 'open');
+SELECT payorder.guard('tickets', 'state', 'ticket', log => true);
+INSERT INTO tickets (id) SELECT n FROM generate_series(1, 9) AS n;
+UPDATE tickets SET state = 'taken' WHERE id < 6;
+UPDATE tickets SET state = 'closed' WHERE id < 3;
+ALTER TABLE tickets DROP gone;
+ALTER TABLE tickets RENAME state TO "the state";
+CREATE TYPE ticket_state AS ENUM ('closed', 'taken', 'open');
+CREATE DOMAIN ticket_domain AS ticket_state NOT NULL;
+CREATE TABLE parts (id integer, gone integer, state ticket_state DEFAULT 'open', other ticket_domain DEFAULT 'open')
+  PARTITION BY LIST (state);
+CREATE TABLE parts_open PARTITION OF parts FOR VALUES IN ('open');
+CREATE TABLE parts_rest (other ticket_domain, state ticket_state, gone integer, id integer);
+ALTER TABLE parts ATTACH PARTITION parts_rest DEFAULT;
+ALTER TABLE parts DROP gone;
+SELECT payorder.guard('parts', 'state', 'ticket', 'id');
+SELECT payorder.guard('parts', 'other', 'ticket', 'id');
+INSERT INTO parts (id) SELECT n FROM generate_series(1, 9) AS n;
+UPDATE parts SET state = 'taken' WHERE id < 6;
+-- version 2, which nothing is guarded by
+SELECT payorder.define_machine('ticket', '{"initial": "open", "states": {
+  "open": {"on": {"close": {"target": "closed"}}}, "closed": {"type": "final"}}}');
 SQL
 well($node, 'shop', 'the source is well');
 
@@ -119,8 +145,8 @@ sub triggers
 	my ($database) = @_;
 	return $node->safe_psql($database, <<'SQL');
 SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)
-FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'payorder'::regnamespace)
-ORDER BY 1, 2
+FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace IN ('payorder'::regnamespace, 'public'::regnamespace))
+ORDER BY tgrelid::regclass::text COLLATE "C", tgname
 SQL
 }
 
@@ -132,6 +158,10 @@ is($empty, '', 'and each has rows that could be lost');
 my $rows = contents('shop');
 my $numbers = sequences('shop');
 my $guards = triggers('shop');
+my $guarded = $node->safe_psql('shop', <<'SQL');
+SELECT * FROM payorder.guarded ORDER BY relation::text COLLATE "C", state_column
+SQL
+is($guarded =~ tr/\n//, 2, 'three guards are there');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $events = $node->safe_psql('shop', 'SELECT count(*) FROM payorder.events');
 my $tasks = $node->safe_psql('shop', 'SELECT count(*) FROM payorder.tasks');
@@ -193,6 +223,20 @@ SQL
 SELECT a.verdict, a.state FROM payorder.create_order('N1', 10, 'XTS', 'short') AS o,
 	LATERAL (SELECT a.* FROM payorder.ingest('g', 'n1', 'pay', o.order_no, 10, 'XTS') AS a) AS a
 SQL
+	is( $node->safe_psql($copy, <<'SQL'), $guarded, '... the same is guarded');
+SELECT * FROM payorder.guarded ORDER BY relation::text COLLATE "C", state_column
+SQL
+	is(sql_state($node, $copy, 'UPDATE tickets SET "the state" = \'closed\' WHERE id = 9'),
+		'PO001', '... as it was, by its version');
+	is( $node->safe_psql($copy, <<'SQL'), 'solve|taken|closed', '... and goes on, with its log');
+UPDATE tickets SET "the state" = 'closed' WHERE id = 4;
+SELECT event, from_state, to_state FROM payorder.guard_events
+ORDER BY id DESC LIMIT 1
+SQL
+	is(sql_state($node, $copy, "UPDATE parts SET state = 'open' WHERE id = 1"),
+		'PO001', '... a row that moves is judged');
+	is(sql_state($node, $copy, "UPDATE parts SET state = 'closed', other = 'taken' WHERE id = 1"),
+		'00000', '... as it may');
 	is( $node->safe_psql($copy, <<'SQL'), '3', '... the machine\'s next version has the next number');
 SELECT payorder.define_machine('short', '{"initial": "new", "states": {
   "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}},
@@ -200,7 +244,7 @@ SELECT payorder.define_machine('short', '{"initial": "new", "states": {
   "done": {"type": "final"}, "dropped": {"type": "final"}},
   "parameters": {"pay_within": "3h"}}')
 SQL
-	is( $node->safe_psql($copy, <<'SQL'), '102', '... and the next id');
+	is( $node->safe_psql($copy, <<'SQL'), '104', '... and the next id');
 SELECT max(id) FROM payorder.machines
 SQL
 	like($node->safe_psql($copy, "SELECT payorder.enqueue('mail')"),
