@@ -39,36 +39,107 @@ static Statement upsert_kind = {
 	" backoff_list = excluded.backoff_list",
 	.arguments = "tvivvV"
 };
-static Statement claim_tasks = {
-	.sql = "WITH picked AS (SELECT r.task_id FROM payorder.task_ready AS r"
-	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))"
-	" AND ($3 IS NULL OR r.gateway = ANY ($3))"
-	" AND NOT EXISTS (SELECT FROM payorder.task_kinds AS k"
-	" WHERE k.kind = r.kind AND k.worked_by <> 'client')"
-	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g"
-	" WHERE g.gateway = r.gateway AND g.paused)"
-	" AND NOT (r.kind = 'refund' AND r.first_tried_at IS NOT NULL"
-	" AND EXISTS (SELECT FROM payorder.gateways AS g"
-	" WHERE g.gateway = r.gateway"
-	" AND r.first_tried_at + g.idempotency_window <= $1))"
+/* Which ready tasks a claim may have; AND more, then their order. */
+#define CLAIMABLE \
+	" FROM payorder.task_ready AS r" \
+	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))" \
+	" AND ($3 IS NULL OR r.gateway = ANY ($3))" \
+	" AND NOT EXISTS (SELECT FROM payorder.task_kinds AS k" \
+	" WHERE k.kind = r.kind AND k.worked_by <> 'client')" \
+	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g" \
+	" WHERE g.gateway = r.gateway AND g.paused)" \
+	" AND NOT (r.kind = 'refund' AND r.first_tried_at IS NOT NULL" \
+	" AND EXISTS (SELECT FROM payorder.gateways AS g" \
+	" WHERE g.gateway = r.gateway" \
+	" AND r.first_tried_at + g.idempotency_window <= $1))" \
 	" AND NOT (r.gateway IS NOT NULL AND " PAYORDER_IS_COPY("$7", "$8") ")"
-	" ORDER BY r.run_at, r.task_id LIMIT $4 FOR UPDATE OF r SKIP LOCKED),"
+#define IN_ORDER \
+	" ORDER BY r.run_at, r.task_id LIMIT $4 FOR UPDATE OF r SKIP LOCKED"
+#define LEASED_UNTIL \
+	" $1 + pg_catalog.make_interval(secs => extract(epoch FROM" \
+	" coalesce($6, (SELECT k.lease FROM payorder.task_kinds AS k" \
+	" WHERE k.kind = t.kind ORDER BY k.id DESC LIMIT 1)))::float8)"
+#define CLAIMED \
+	" SELECT l.task_id, l.token, b.kind, b.order_no, b.gateway, g.adapter," \
+	" g.merchant_id, b.idempotency_key, l.attempts, l.first_tried_at," \
+	" b.not_after, l.leased_until, b.trace, b.payload" \
+	" FROM leased AS l JOIN payorder.tasks AS b ON b.id = l.task_id" \
+	" LEFT JOIN payorder.gateways AS g ON g.gateway = b.gateway" \
+	" ORDER BY l.task_id"
+
+static Statement claim_tasks = {
+	.sql = "WITH picked AS (SELECT r.task_id" CLAIMABLE IN_ORDER "),"
 	" taken AS (DELETE FROM payorder.task_ready AS r USING picked AS p"
 	" WHERE r.task_id = p.task_id RETURNING r.*),"
 	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind,"
 	" gateway, worker, attempts, first_tried_at, leased_at, leased_until)"
 	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind,"
 	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1,"
-	" $1 + pg_catalog.make_interval(secs => extract(epoch FROM"
-	" coalesce($6, (SELECT k.lease FROM payorder.task_kinds AS k"
-	" WHERE k.kind = t.kind ORDER BY k.id DESC LIMIT 1)))::float8)"
-	" FROM taken AS t RETURNING *)"
-	" SELECT l.task_id, l.token, b.kind, b.order_no, b.gateway, g.adapter,"
-	" g.merchant_id, b.idempotency_key, l.attempts, l.first_tried_at,"
-	" b.not_after, l.leased_until, b.trace, b.payload"
-	" FROM leased AS l JOIN payorder.tasks AS b ON b.id = l.task_id"
-	" LEFT JOIN payorder.gateways AS g ON g.gateway = b.gateway"
-	" ORDER BY l.task_id",
+	LEASED_UNTIL " FROM taken AS t RETURNING *)" CLAIMED,
+	.arguments = "zAAitvll"
+};
+static Statement any_limits = {
+	.sql = "SELECT 1 FROM payorder.task_slots LIMIT 1",
+	.arguments = ""
+};
+
+/*
+ * The same where gateways or kinds are limited.  A claim locks a free slot for
+ * each task, passing over those that others are about to take; one that was
+ * taken since this statement's snapshot is told by the unique index.  Tasks
+ * without a slot stay ready, and those of a full gateway or kind bar nobody's
+ * way.  Under a lowered limit nothing is given out until those beyond it ended.
+ */
+#define FREE_SLOTS(scope, column) \
+	"(SELECT w.name, f.slot, pg_catalog.row_number()" \
+	" OVER (PARTITION BY w.name ORDER BY f.slot) AS n" \
+	" FROM (SELECT p." scope " AS name, pg_catalog.count(*) AS wanted" \
+	" FROM picked AS p GROUP BY 1) AS w," \
+	" LATERAL (SELECT s.slot FROM payorder.task_slots AS s" \
+	" WHERE s.scope = '" scope "' AND s.name = w.name" \
+	" AND NOT EXISTS (SELECT FROM payorder.task_leases AS l" \
+	" WHERE l." scope " = s.name AND l." column " = s.slot)" \
+	" ORDER BY s.slot LIMIT w.wanted FOR UPDATE OF s SKIP LOCKED) AS f)"
+#define IS_LIMITED(scope, name) \
+	"EXISTS (SELECT FROM payorder.task_slots AS s" \
+	" WHERE s.scope = '" scope "' AND s.name = " name ")"
+#define IS_FULL(scope, column) \
+	"(" IS_LIMITED(scope, "r." scope) " AND (NOT EXISTS" \
+	" (SELECT FROM payorder.task_slots AS s WHERE s.scope = '" scope "'" \
+	" AND s.name = r." scope " AND NOT EXISTS" \
+	" (SELECT FROM payorder.task_leases AS l WHERE l." scope " = s.name" \
+	" AND l." column " = s.slot))" \
+	" OR EXISTS (SELECT FROM payorder.task_leases AS l" \
+	" WHERE l." scope " = r." scope " AND l." column " IS NOT NULL" \
+	" AND NOT EXISTS (SELECT FROM payorder.task_slots AS s" \
+	" WHERE s.scope = '" scope "' AND s.name = l." scope \
+	" AND s.slot = l." column "))))"
+
+static Statement claim_limited = {
+	.sql = "WITH picked AS (SELECT r.*" CLAIMABLE
+	" AND NOT " IS_FULL("gateway", "gateway_slot")
+	" AND NOT " IS_FULL("kind", "kind_slot") IN_ORDER "),"
+	" numbered AS (SELECT p.*, pg_catalog.row_number()"
+	" OVER (PARTITION BY p.gateway ORDER BY p.run_at, p.task_id) AS of_gateway,"
+	" pg_catalog.row_number()"
+	" OVER (PARTITION BY p.kind ORDER BY p.run_at, p.task_id) AS of_kind"
+	" FROM picked AS p),"
+	" gateway_slots AS " FREE_SLOTS("gateway", "gateway_slot") ","
+	" kind_slots AS " FREE_SLOTS("kind", "kind_slot") ","
+	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind,"
+	" gateway, worker, attempts, first_tried_at, leased_at, leased_until,"
+	" gateway_slot, kind_slot)"
+	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind,"
+	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1,"
+	LEASED_UNTIL ", g.slot, k.slot"
+	" FROM numbered AS t LEFT JOIN gateway_slots AS g"
+	" ON g.name = t.gateway AND g.n = t.of_gateway"
+	" LEFT JOIN kind_slots AS k ON k.name = t.kind AND k.n = t.of_kind"
+	" WHERE (g.slot IS NOT NULL OR NOT " IS_LIMITED("gateway", "t.gateway") ")"
+	" AND (k.slot IS NOT NULL OR NOT " IS_LIMITED("kind", "t.kind") ")"
+	" ON CONFLICT DO NOTHING RETURNING *),"
+	" taken AS (DELETE FROM payorder.task_ready AS r USING leased AS l"
+	" WHERE r.task_id = l.task_id)" CLAIMED,
 	.arguments = "zAAitvll"
 };
 static Statement prolong = {
@@ -255,7 +326,8 @@ payorder_claim(PG_FUNCTION_ARGS)
 	if (worker == NULL)
 		worker = psprintf("%d", MyProcPid);
 	InitMaterializedSRF(fcinfo, 0);
-	rows = payorder_query(&claim_tasks, payorder_now(),
+	rows = payorder_query(payorder_query(&any_limits)->count > 0 ?
+						  &claim_limited : &claim_tasks, payorder_now(),
 						  array_argument(fcinfo, 0),
 						  array_argument(fcinfo, 4), most, worker, lease,
 						  payorder_cluster(), payorder_database());

@@ -76,12 +76,31 @@ CREATE TABLE payorder.task_leases (
     attempts integer NOT NULL,
     first_tried_at timestamptz NOT NULL,
     leased_at timestamptz NOT NULL,
-    leased_until timestamptz NOT NULL
+    leased_until timestamptz NOT NULL,
+    gateway_slot integer,
+    kind_slot integer
 );
 COMMENT ON TABLE payorder.task_leases IS
 'tasks that a worker holds until leased_until; token proves it';
+COMMENT ON COLUMN payorder.task_leases.gateway_slot IS 'which of the gateway''s task_slots it takes; NULL: not limited';
+COMMENT ON COLUMN payorder.task_leases.kind_slot IS 'which of the kind''s task_slots it takes; NULL: not limited';
 SELECT pg_catalog.pg_extension_config_dump('payorder.task_leases', '');
 CREATE INDEX task_leases_until ON payorder.task_leases (leased_until);
+CREATE UNIQUE INDEX task_leases_gateway_slot ON payorder.task_leases (gateway, gateway_slot)
+    WHERE gateway_slot IS NOT NULL;
+CREATE UNIQUE INDEX task_leases_kind_slot ON payorder.task_leases (kind, kind_slot)
+    WHERE kind_slot IS NOT NULL;
+
+/* A row to lock for each task that may run at once, since a count decides nothing. */
+CREATE TABLE payorder.task_slots (
+    scope text COLLATE "C" NOT NULL CHECK (scope IN ('gateway', 'kind')),
+    name text COLLATE "C" NOT NULL,
+    slot integer NOT NULL,
+    PRIMARY KEY (scope, name, slot)
+);
+COMMENT ON TABLE payorder.task_slots IS
+'how many tasks of a gateway, or of a kind, workers may hold at once: one row for each; none: any number';
+SELECT pg_catalog.pg_extension_config_dump('payorder.task_slots', '');
 
 CREATE TABLE payorder.task_dead (
     task_id bigint PRIMARY KEY,
@@ -167,6 +186,54 @@ CREATE FUNCTION payorder.claim(
     AS 'MODULE_PATHNAME', 'payorder_claim';
 COMMENT ON FUNCTION payorder.claim(text[], integer, interval, text, text[]) IS
 'leases up to max_tasks ready tasks, oldest first, of the given kinds and gateways (NULL: all) for lease (NULL: the kind''s own); passed over are tasks of paused gateways, of all gateways in a database that is a copy (see adopt_cluster()), and refunds whose number the gateway may have forgotten (idempotency_window), which sweep() has asked about first. Commit before the outside call. Errors: 22023 bad value.';
+
+CREATE FUNCTION payorder.set_task_limit(
+    gateway text DEFAULT NULL,
+    kind text DEFAULT NULL,
+    max_running integer DEFAULT NULL)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = 0
+AS $$
+DECLARE
+    of_scope CONSTANT text := CASE WHEN kind IS NULL THEN 'gateway' ELSE 'kind' END;
+    of_name CONSTANT text := coalesce(kind, gateway);
+BEGIN
+    PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
+    IF (gateway IS NULL) = (kind IS NULL) THEN
+        RAISE EXCEPTION 'a limit is for a gateway or for a kind'
+            USING ERRCODE = '22023', HINT = 'Give one of the two.';
+    END IF;
+    IF max_running NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION 'max_running is out of range'
+            USING ERRCODE = '22023', HINT = 'Give 1 to 10000, NULL for no limit; pause_gateway() for none at all.';
+    END IF;
+    IF gateway IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.gateways g WHERE g.gateway = set_task_limit.gateway AND NOT g.builtin) THEN
+        RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
+            USING ERRCODE = 'PO010', HINT = 'See payorder.gateways.';
+    END IF;
+    IF kind IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.task_kinds k WHERE k.kind = set_task_limit.kind AND k.worked_by = 'client') THEN
+        RAISE EXCEPTION 'no kind "%" of tasks for workers', left(kind, 63)
+            USING ERRCODE = '22023', HINT = 'See payorder.task_kinds.';
+    END IF;
+    DELETE FROM payorder.task_slots s
+    WHERE s.scope = of_scope AND s.name = of_name AND s.slot > coalesce(max_running, 0);
+    INSERT INTO payorder.task_slots (scope, name, slot)
+    SELECT of_scope, of_name, i FROM generate_series(1, max_running) AS i
+    ON CONFLICT DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION payorder.set_task_limit(text, text, integer) IS
+'limits how many tasks of a gateway, or of a kind, workers hold at once: claim() gives out no more; NULL lifts the limit. Counted are tasks that are claimed from now on. Errors: 22023 both or none given, out of range, or no such kind, PO010 no such gateway, 55P03 tasks are being claimed for longer than payorder.lock_wait.';
+
+CREATE VIEW payorder.task_limits AS
+SELECT s.scope, s.name, pg_catalog.count(*) AS max_running,
+       (SELECT pg_catalog.count(*) FROM payorder.task_leases AS l
+        WHERE CASE s.scope WHEN 'gateway' THEN l.gateway = s.name AND l.gateway_slot IS NOT NULL
+                           ELSE l.kind = s.name AND l.kind_slot IS NOT NULL END) AS running
+FROM payorder.task_slots AS s
+GROUP BY s.scope, s.name;
+COMMENT ON VIEW payorder.task_limits IS
+'how many tasks of a gateway or kind may be held at once, and how many are';
 
 CREATE FUNCTION payorder.heartbeat(task bigint, token bigint, lease interval DEFAULT NULL)
     RETURNS timestamptz
