@@ -37,6 +37,7 @@ INSERT INTO rights VALUES
     ('create_roles', '', $$payorder.create_roles()$$),
     ('define_machine', 'admin', $$payorder.define_machine('m', '{}')$$),
     ('define_task_kind', 'admin', $$payorder.define_task_kind('kind_a', max_attempts => 0)$$),
+    ('set_task_limit', 'admin', $$payorder.set_task_limit()$$),
     ('enqueue', 'app', $$payorder.enqueue('no_such_kind')$$),
     ('fail', 'worker', $$payorder.fail(-1, 1, 'error')$$),
     ('fire', 'app', $$payorder.fire('no such', 'cancel')$$),
@@ -125,7 +126,7 @@ FROM roles AS r;
 -- ---- relations: who may read, and that nobody may do more
 CREATE TEMP TABLE readable (relation text, allowed text);
 INSERT INTO readable VALUES
-    ('attempts', 'support'), ('attention', 'admin monitor support'), ('currencies', 'admin'),
+    ('attempts', 'support'), ('attention', 'admin monitor support'), ('task_limits', 'admin monitor'), ('currencies', 'admin'),
     ('events', 'support'), ('gateways', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
     ('machines', 'admin support'),
     ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
