@@ -38,10 +38,10 @@
 #include "crypto.h"
 #include "errors.h"
 #include "event.h"
+#include "event_mark.h"
 #include "guc.h"
 #include "relation.h"
 
-#define RING_SLOTS			64
 #define HASH_VERSION		1
 
 static Statement last_event[RING_SLOTS];
@@ -163,9 +163,10 @@ add_digest(StringInfo buffer, const char *text)
 	add_bytes(buffer, digest, SHA256_BYTES);
 }
 
-static bytea *
-chain_hash(const uint8 *before, const char *order_no, int seq,
-		   const Event *event, const char *trace)
+/* The hash of an event that follows one with the hash "before". */
+bytea *
+payorder_event_hash(const uint8 *before, const char *order_no, int seq,
+					const Event *event, const char *trace)
 {
 	bytea	   *hash = palloc(VARHDRSZ + SHA256_BYTES);
 	StringInfoData buffer;
@@ -197,6 +198,7 @@ static void
 insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	   const char *trace, bytea *hash)
 {
+	payorder_epoch_note();
 	if (payorder_execute(for_slot(insert_event, insert_event_sql,
 								  "tLttttttttjttzy", slot),
 						 order_no, seq, event->gateway, event->txn_id,
@@ -231,7 +233,7 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 		memcpy(before, VARDATA(payorder_read_bytes(&reader)), SHA256_BYTES);
 	}
 	insert(slot, order_no, &seq, event, trace,
-		   chain_hash(before, order_no, seq, event, trace));
+		   payorder_event_hash(before, order_no, seq, event, trace));
 	return seq;
 }
 
@@ -320,7 +322,7 @@ check_link(Reader *reader, const char *order_no, int expected_seq,
 		return "event is missing";
 	if (stored == NULL || VARSIZE(stored) != VARHDRSZ + SHA256_BYTES)
 		return "hash is missing";
-	computed = chain_hash(before, order_no, seq, &event, trace);
+	computed = payorder_event_hash(before, order_no, seq, &event, trace);
 	if (memcmp(VARDATA(stored), VARDATA(computed), SHA256_BYTES) != 0)
 		return "event does not match its hash";
 	memcpy(before, VARDATA(stored), SHA256_BYTES);

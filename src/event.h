@@ -10,6 +10,9 @@
 
 #include "utils/timestamp.h"
 
+/* The log is a ring of so many partitions. */
+#define RING_SLOTS		64
+
 /* Who does something, why, and as the consequence of what kind of call. */
 typedef struct Cause
 {
@@ -31,6 +34,9 @@ typedef struct Event
 	TimestampTz at;
 } Event;
 
+extern bytea *payorder_event_hash(const uint8 *before, const char *order_no,
+								  int seq, const Event *event,
+								  const char *trace);
 extern int	payorder_event_append(const char *order_no,
 								  TimestampTz order_created_at,
 								  const Event *event);

@@ -90,6 +90,12 @@ type_of_letter(char letter)
 			return TEXTARRAYOID;
 		case 'V':
 			return INTERVALARRAYOID;
+		case 'x':
+			return XID8OID;
+		case 'X':
+			return XID8ARRAYOID;
+		case 's':
+			return PG_SNAPSHOTOID;
 	}
 	elog(ERROR, "unknown argument type \"%c\"", letter);
 	return InvalidOid;
@@ -130,6 +136,11 @@ next_argument(char letter, va_list *arguments, char *null)
 				*null = 'n';
 				return (Datum) 0;
 			}
+		case 'x':
+			return UInt64GetDatum(va_arg(*arguments, uint64));
+		case 's':
+			return DirectFunctionCall1(pg_snapshot_in,
+									   CStringGetDatum(va_arg(*arguments, const char *)));
 		case 'b':
 			return BoolGetDatum(va_arg(*arguments, int) != 0);
 		case 'z':

@@ -25,6 +25,8 @@
  *	v interval (Interval *)				j json (char *)
  *	J jsonb (Jsonb *)					y bytea (bytea *)
  *	A text[] (ArrayType *)				V interval[] (ArrayType *)
+ *	x xid8 (uint64)						X xid8[] (ArrayType *)
+ *	s pg_snapshot (char *, its text)
  */
 typedef struct Statement
 {

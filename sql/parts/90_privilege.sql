@@ -19,31 +19,32 @@ DECLARE
         "payorder_gateway": [],
         "payorder_ingest": ["ingest", "ingest_batch", "parse_amount", "format_amount"],
         "payorder_worker": ["claim", "complete", "fail", "heartbeat", "sweep", "run_sweeps", "next_due",
-                            "parse_amount", "format_amount"],
+                            "next_events", "ack_events", "parse_amount", "format_amount"],
         "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram", "export_machine",
                              "guard_of", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
                              "request_refund", "request_refunds", "reprice_order", "order_money", "is_copy",
-                             "parse_amount", "format_amount"],
+                             "consumer_lag", "event_digest", "parse_amount", "format_amount"],
         "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
                            "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
                            "settle_refund", "request_refund", "request_refunds", "reprice_order", "order_money",
-                           "set_refund_limits", "adopt_cluster", "is_copy", "requery", "parse_amount",
-                           "format_amount"],
-        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due", "is_copy", "guard_of"]}';
+                           "set_refund_limits", "adopt_cluster", "is_copy", "requery", "create_consumer",
+                           "drop_consumer", "seek_events", "consumer_lag", "consumers_behind", "event_digest",
+                           "parse_amount", "format_amount"],
+        "payorder_monitor": ["check_invariants", "sides_of_machines", "next_due", "is_copy", "guard_of", "consumer_lag"]}';
     readable CONSTANT jsonb := '{
         "payorder_app": ["order_overview"],
         "payorder_gateway": [],
         "payorder_ingest": [],
         "payorder_worker": [],
-        "payorder_support": ["order_overview", "attention", "money_balance", "orders", "events", "attempts",
+        "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "events", "attempts",
                              "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
                              "guarded", "guard_events"],
-        "payorder_admin": ["order_overview", "attention", "money_balance", "guarded", "task_limits", "gateways", "currencies",
+        "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "gateways", "currencies",
                            "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
-        "payorder_monitor": ["attention", "money_balance", "guarded", "task_limits"]}';
+        "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits"]}';
 BEGIN
     FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP
         IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role) THEN

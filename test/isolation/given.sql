@@ -52,7 +52,7 @@ BEGIN
                             'callbacks_waiting', 'refunds', 'refund_limits', 'refund_hours',
                             'first_decisions', 'automatic_returns', 'installation', 'timers',
                             'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished', 'guard_events',
-                            'task_keys'))
+                            'task_keys', 'consumer_cursors'))
       AND pg_relation_size(c.oid) > 0;
     IF used IS NOT NULL THEN
         EXECUTE 'TRUNCATE ' || used;

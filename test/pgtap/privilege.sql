@@ -22,6 +22,14 @@ INSERT INTO roles VALUES ('app'), ('gateway'), ('ingest'), ('worker'), ('support
 -- ---- what each may call, and a call that gets as far as a clean refusal
 CREATE TEMP TABLE rights (routine text, allowed text, call text);
 INSERT INTO rights VALUES
+    ('ack_events', 'worker', $$payorder.ack_events('mail', NULL)$$),
+    ('consumer_lag', 'admin monitor support', $$payorder.consumer_lag(NULL)$$),
+    ('consumers_behind', 'admin', $$payorder.consumers_behind(0)$$),
+    ('create_consumer', 'admin', $$payorder.create_consumer('c' || (random() * 1e9)::bigint)$$),
+    ('drop_consumer', 'admin', $$payorder.drop_consumer('no-such')$$),
+    ('event_digest', 'admin support', $$payorder.event_digest()$$),
+    ('next_events', 'worker', $$payorder.next_events('mail', 0)$$),
+    ('seek_events', 'admin', $$payorder.seek_events('mail')$$),
     ('add_gateway', 'admin', $$payorder.add_gateway('G!', 'generic', 'm')$$),
     ('adopt_cluster', 'admin', $$payorder.adopt_cluster(NULL, 'why')$$),
     ('allowed_events', 'app support', $$payorder.allowed_events('no such')$$),
@@ -126,7 +134,7 @@ FROM roles AS r;
 -- ---- relations: who may read, and that nobody may do more
 CREATE TEMP TABLE readable (relation text, allowed text);
 INSERT INTO readable VALUES
-    ('attempts', 'support'), ('attention', 'admin monitor support'), ('task_limits', 'admin monitor'), ('currencies', 'admin'),
+    ('attempts', 'support'), ('attention', 'admin monitor support'), ('task_limits', 'admin monitor'), ('consumers', 'admin monitor support'), ('currencies', 'admin'),
     ('events', 'support'), ('gateways', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
     ('machines', 'admin support'),
     ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
@@ -175,6 +183,8 @@ FROM roles AS r,
             ($$DELETE FROM payorder.first_decisions$$),
             ($$SELECT FROM payorder.first_decisions$$),
             ($$UPDATE payorder.refund_hours SET asked = 0$$),
+            ($$SELECT FROM payorder.consumer_cursors$$),
+            ($$UPDATE payorder.consumer_cursors SET acked_id = 1$$),
             ($$SELECT FROM payorder.callbacks$$),
             ($$SELECT FROM payorder.tasks$$),
             ($$CREATE TABLE payorder.mine ()$$)) AS u (statement);
@@ -226,6 +236,16 @@ SELECT set_config('payorder_test.a', count(*)::text, true) FROM payorder.attenti
 SELECT set_config('payorder_test.a', count(*)::text, true) FROM payorder.order_money('P1');
 RESET ROLE;
 SELECT is(current_setting('payorder_test.a'), '2', 'support sees how an order''s money moved');
+-- a worker of the outbox reads the log as a consumer
+SELECT payorder.create_consumer('outbox', '-infinity');
+SET LOCAL ROLE payorder_worker;
+SELECT set_config('payorder_test.a', count(*)::text, true) FROM payorder.next_events('outbox');
+RESET ROLE;
+SELECT is(current_setting('payorder_test.a'), '0', 'worker asks for events, of which none is committed here');
+SET LOCAL ROLE payorder_monitor;
+SELECT set_config('payorder_test.a', behind::text, true) FROM payorder.consumers;
+RESET ROLE;
+SELECT cmp_ok(current_setting('payorder_test.a')::integer, '>', 5, 'monitor sees how far behind it is');
 -- a kernel's kind of task is for the kernel
 SELECT is(pg_temp.outcome('app', format($$SELECT payorder.enqueue(%L, 'P1')$$, k.kind)),
           'PO or 22', 'app can''t enqueue ' || k.kind)

@@ -208,6 +208,14 @@ INSERT INTO public.tickets VALUES (1, 'new', 'wet');
 UPDATE public.tickets SET state = 'closed', coat = 'dry';
 SELECT pg_catalog.count(*) AS guards FROM payorder.guarded \gset
 SELECT payorder.unguard('public.tickets', 'coat') \g /dev/null
+SELECT payorder.create_consumer('outbox', '-infinity') AS made, payorder.create_consumer('since', '2000-01-01Z') AS since \gset
+SELECT pg_catalog.count(*) AS given, pg_catalog.max(position) AS last FROM payorder.next_events('outbox', 7) \gset
+SELECT payorder.ack_events('outbox', :'last') AS acked \gset
+SELECT behind FROM payorder.consumers WHERE consumer OPERATOR(pg_catalog.=) 'outbox'::pg_catalog.text \gset
+SELECT payorder.seek_events('outbox', first_id => 3) AS sought, payorder.seek_events('since', at => '2000-01-01Z') AS anew \gset
+SELECT events, to_mark FROM payorder.event_digest() \gset
+SELECT pg_catalog.count(*) AS late FROM payorder.consumers_behind(5) \gset
+SELECT payorder.drop_consumer('since') AS dropped \gset
 SELECT payorder.stop_worker() AS stopped \gset
 SELECT payorder.unschedule() AS unscheduled \gset
 
@@ -260,6 +268,13 @@ SELECT is_empty($$
     SELECT tgname FROM pg_trigger AS t JOIN pg_depend AS d ON d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
     WHERE t.tgrelid = 'public.tickets'::regclass AND d.refclassid IN ('pg_operator'::regclass, 'pg_type'::regclass)$$,
     'its triggers use nothing that was planted');
+SELECT is(:'made' || ':' || :'since' || ':' || :'dropped', 't:t:t', 'consumers are made and dropped');
+SELECT is(:given, 7, 'one is given events');
+SELECT is(:'acked'::text, 't', 'which it acknowledges');
+SELECT cmp_ok(:behind, '>', 7, 'and sees what is left');
+SELECT is(:sought + :anew, 4, 'it is set back');
+SELECT is(:events, (SELECT count(*)::integer FROM payorder.events WHERE id <= (SELECT last_id FROM payorder.event_digest(NULL, :'to_mark'))),
+          'the log is digested');
 SELECT matches(public.control($$SELECT payorder.retry_callback('g', 't1', 'pay', 'me', 'why')$$), '^(?!planted)',
                'retry_callback refuses by itself');
 

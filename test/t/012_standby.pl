@@ -33,6 +33,7 @@ SELECT payorder.create_order('S3', 300, 'CNY');
 SELECT payorder.ingest('g', 't3', 'pay', 'S3', 300, 'CNY');
 SELECT payorder.fire('S3', 'cancel', 'buyer');
 SELECT payorder.ingest('g', 't4', 'pay', 'S4', 400, 'CNY');
+SELECT payorder.create_consumer('c', '-infinity');
 SQL
 sql_comes_to($primary, 'postgres',
 	"SELECT state FROM payorder.orders WHERE order_no = 'S1'",
@@ -50,6 +51,17 @@ is( $standby->safe_psql('postgres',
 		"SELECT ok FROM payorder.verify_events('S3')"),
 	't',
 	'events can be verified there');
+is( $standby->safe_psql('postgres', 'SELECT consumer, behind > 5 FROM payorder.consumers'),
+	'c|t', 'consumers are seen there');
+my $mark = $primary->safe_psql('postgres',
+	'SELECT to_mark, digest FROM payorder.event_digest()');
+my $digest = $mark =~ s/\|(.*)//r ? $1 : '';
+$mark =~ s/\|.*//;
+$primary->wait_for_catchup($standby);
+is( $standby->safe_psql('postgres', "SELECT digest FROM payorder.event_digest(NULL, '$mark')"),
+	$digest, 'the digest of a mark is the same there');
+is(sql_state($standby, 'postgres', 'SELECT payorder.event_digest()'),
+	'25006', 'a new mark is not made there');
 like( $standby->safe_psql('postgres', "SELECT payorder.machine_diagram('order')"),
 	qr/stateDiagram/, 'the machine can be drawn there');
 is( $standby->safe_psql('postgres',
@@ -70,6 +82,11 @@ my %writers = (
 	create_order => "payorder.create_order('S9', 1, 'CNY')",
 	create_order_again => "payorder.create_order('S3', 300, 'CNY')",
 	begin_payment => "payorder.begin_payment('S0', 'g')",
+	next_events => "payorder.next_events('c')",
+	ack_events => "payorder.ack_events('c', 'x')",
+	seek_events => "payorder.seek_events('c', 'infinity')",
+	create_consumer => "payorder.create_consumer('d')",
+	drop_consumer => "payorder.drop_consumer('c')",
 	fire => "payorder.fire('S0', 'cancel')",
 	ingest => "payorder.ingest('g', 't9', 'pay', 'S0', 100, 'CNY')",
 	ingest_duplicate => "payorder.ingest('g', 't3', 'pay', 'S3', 300, 'CNY')",
@@ -148,6 +165,10 @@ is( $standby->safe_psql('postgres',
 		"SELECT state FROM payorder.create_order('S4', 400, 'CNY')"),
 	'paid',
 	'a parked one meets its order there');
+is( $standby->safe_psql('postgres', <<'SQL'), 't|1', 'the consumer gets all events there, in the same epoch');
+SELECT (SELECT count(*) FROM payorder.next_events('c', 10000)) = (SELECT count(*) FROM payorder.events),
+       (SELECT max(epoch) FROM payorder.log_epochs)
+SQL
 well($standby, 'postgres');
 $standby->stop;
 

@@ -73,6 +73,9 @@ SELECT payorder.complete(c.task, c.token, '{"ok": true}') FROM payorder.claim('{
 SELECT payorder.cancel_task((SELECT max(task_id) FROM payorder.task_ready WHERE kind = 'mail'), 'me', 'not needed');
 SELECT count(*) FROM payorder.claim('{mail}', 1, '1 hour');
 SELECT payorder.sweep(1000);
+-- a consumer in the middle of a batch
+SELECT payorder.create_consumer('mail', '-infinity');
+SELECT payorder.ack_events('mail', (SELECT max(position) FROM payorder.next_events('mail', 100)));
 UPDATE payorder.orders SET attributes = '{"gift": true}' WHERE order_no = 'B3';
 UPDATE payorder.orders SET state = 'cancelled' WHERE order_no = 'B141';
 -- tables of the user's under machines: renamed, with a dropped column, an enum, partitions by state
@@ -209,6 +212,10 @@ SELECT DISTINCT a.verdict FROM generate_series(2, 20, 2) AS n,
 SQL
 	is( $node->safe_psql($copy, <<'SQL'), "$events|$tasks", '... and nothing is done again');
 SELECT (SELECT count(*) FROM payorder.events), (SELECT count(*) FROM payorder.tasks)
+SQL
+
+	is( $node->safe_psql($copy, <<'SQL'), 't', '... a consumer goes on where it was');
+SELECT count(*) = 50 AND min(id) = (SELECT id FROM payorder.events ORDER BY id OFFSET 100 LIMIT 1) FROM payorder.next_events('mail', 50)
 SQL
 
 	# ---- adopted, it is a database to work with (060_copy.pl: and not before)

@@ -130,7 +130,13 @@ well($node, 'postgres');
 
 # ---- each writing function can be prepared
 my $task = value("SELECT payorder.enqueue('mail', 'E')");
+value("SELECT payorder.create_consumer('c', '-infinity')");
 my %writers = (
+	ack_events => "payorder.ack_events('c', (SELECT max(position) FROM payorder.next_events('c')))",
+	create_consumer => "payorder.create_consumer('d')",
+	drop_consumer => "payorder.drop_consumer('c')",
+	next_events => "count(*) FROM payorder.next_events('c')",
+	seek_events => "payorder.seek_events('c', 'infinity')",
 	add_gateway => "payorder.add_gateway('h', 'generic', 'm2')",
 	alter_gateway => "payorder.alter_gateway('g', '{}')",
 	begin_payment => "payorder.begin_payment('E', 'g')",
