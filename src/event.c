@@ -28,6 +28,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -199,6 +201,8 @@ insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	   const char *trace, bytea *hash)
 {
 	payorder_epoch_note();
+	/* Consumers rely on it that a transaction has its number before its ids. */
+	(void) GetTopTransactionId();
 	if (payorder_execute(for_slot(insert_event, insert_event_sql,
 								  "tLttttttttjttzy", slot),
 						 order_no, seq, event->gateway, event->txn_id,
