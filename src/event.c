@@ -29,7 +29,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
