@@ -80,3 +80,4 @@ SELECT pg_temp.error_of(format('SELECT payorder.set_task_limit(%s)', arguments))
         AS a (number, arguments)
     ORDER BY number;
 SELECT * FROM payorder.check_invariants();
+SELECT payorder.set_task_limit('g'), payorder.set_task_limit(kind => 'refund') \g /dev/null

@@ -58,6 +58,7 @@ SELECT payorder.pause_gateway('p', 'me', 'maintenance');
 SELECT payorder.ingest('p', 'q1', 'pay', 'B133', 233, 'CNY');
 -- limits, and a decision that waits for a second person
 SELECT payorder.set_refund_limits('g', NULL, '{"share_per_hour": 0.9, "second_person_above": 0}');
+SELECT payorder.set_task_limit('g', max_running => 3);
 SELECT payorder.ingest('g', 'w143', 'pay', 'B143', 300, 'CNY');
 SELECT payorder.settle_callback('g', 'w143', 'pay', 'keep', 'me', 'a gift');
 -- refunds: asked, succeeded, failed, made elsewhere, of everything
