@@ -250,6 +250,15 @@ order_of(const Waiting *waiting)
 	return d.order_no != NULL ? d.order_no : waiting->order_no;
 }
 
+/* Whether it goes with another order's, whose lock is not held here. */
+static bool
+is_of_another(const Waiting *waiting, const char *order_no)
+{
+	const char *own = order_of(waiting);
+
+	return own != NULL && strcmp(own, order_no) != 0;
+}
+
 /* In a sweep nobody is waited for: it comes again. */
 static TimestampTz
 patience(bool in_sweep)
@@ -297,7 +306,7 @@ payorder_drain_older(Decision *d)
 	payorder_queue_add(&d->rest, older, count);
 	while (!behind && (waiting = payorder_queue_next(&d->rest, own)) != NULL)
 	{
-		if (payorder_same_text(order_of(waiting), d->order_no))
+		if (!is_of_another(waiting, d->order_no))
 			behind = blocks(drain_one(waiting, &d->rest, false));
 	}
 	if (!behind)
@@ -404,7 +413,7 @@ drain_locked(const char *order_no, bool in_sweep)
 		Decision   *d = NULL;
 
 		if ((is_error && waiting->next_at == DT_NOEND) ||
-			!payorder_same_text(order_of(waiting), order_no))
+			is_of_another(waiting, order_no))
 			continue;
 		if (!is_error || waiting->next_at <= payorder_now())
 			d = drain_one(waiting, &queue, in_sweep);

@@ -174,7 +174,9 @@ payorder_resolve(Decision *d)
 		names_order(d, d->payment->order_no);
 	if (d->refund != NULL)
 		names_order(d, d->refund->order_no);
-	if (d->attached == NULL)
+	if (d->attached != NULL)
+		names_order(d, d->attached);
+	else
 		resolve_reference(d);
 }
 

@@ -228,9 +228,8 @@ attach(Settlement *s)
 			   "Keep or return it.");
 	if (d->order == NULL)
 		refuse(s, "No order is named.", "Give the order_no that it is for.");
-	d->payment->order_no = d->order_no;
-	d->moved = payorder_payment_save(d->payment, d->order);
 	note(s, "settle_callback");
+	/* The payment comes to the order in its turn, behind what is older. */
 	d->stored = true;
 	d->before = NULL;
 	d->attached = d->order_no;

@@ -48,6 +48,7 @@
 static Statement last_event[RING_SLOTS];
 static Statement insert_event[RING_SLOTS];
 static Statement last_change[RING_SLOTS];
+static Statement last_entry[RING_SLOTS];
 static Statement by_request[RING_SLOTS];
 static Statement first_payload[RING_SLOTS];
 static Statement chain[RING_SLOTS];
@@ -63,6 +64,11 @@ static const char insert_event_sql[] =
 	" $14, $15) ON CONFLICT (slot, order_no, seq) DO NOTHING";
 static const char last_change_sql[] =
 	"SELECT seq FROM payorder.events_%02d"
+	" WHERE slot = %d AND order_no = $1"
+	" AND (from_state IS DISTINCT FROM to_state OR event = 'migrate')"
+	" ORDER BY seq DESC LIMIT 1";
+static const char last_entry_sql[] =
+	"SELECT at FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1"
 	" AND from_state IS DISTINCT FROM to_state ORDER BY seq DESC LIMIT 1";
 static const char by_request_sql[] =
@@ -248,7 +254,10 @@ payorder_event_append_payment(TimestampTz received_at, const Event *event)
 		   payorder_current_trace(), NULL);
 }
 
-/* The number of the event by which an order came into its present state. */
+/*
+ * The number of the event by which an order came into its present state, or
+ * under its present machine: timers that were armed before are void.
+ */
 int
 payorder_last_state_change(const char *order_no, TimestampTz created_at)
 {
@@ -258,6 +267,17 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 									  order_no);
 
 	return rows->count == 0 ? 0 : rows->cells[0].number;
+}
+
+/* When an order came into its present state. */
+TimestampTz
+payorder_last_entry(const char *order_no, TimestampTz created_at)
+{
+	Rows	   *rows = payorder_query(for_slot(last_entry, last_entry_sql, "t",
+											   slot_of(created_at)),
+									  order_no);
+
+	return rows->count == 0 ? created_at : rows->cells[0].time;
 }
 
 /* The payload of an order's first event, NULL if it has none. */

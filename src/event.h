@@ -49,5 +49,7 @@ extern char *payorder_event_first_payload(const char *order_no,
 										  TimestampTz order_created_at);
 extern int	payorder_last_state_change(const char *order_no,
 									   TimestampTz order_created_at);
+extern TimestampTz payorder_last_entry(const char *order_no,
+									   TimestampTz created_at);
 
 #endif							/* PAYORDER_EVENT_H */

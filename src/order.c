@@ -54,8 +54,8 @@ static Statement update_order = {
 	.sql = "UPDATE payorder.orders SET state = $2, paid_amount = $3,"
 	" refunding_amount = $4, refunded_amount = $5, disputed_amount = $6,"
 	" overdrawn_amount = $7, frozen = $8, version = $9, updated_at = $10,"
-	" closed_at = $11, amount = $12 WHERE order_no = $1",
-	.arguments = "ttlllllblzzl"
+	" closed_at = $11, amount = $12, machine_id = $13 WHERE order_no = $1",
+	.arguments = "ttlllllblzzli"
 };
 static Statement has_payment = {
 	.sql = "SELECT 1 FROM payorder.payments"
@@ -228,7 +228,7 @@ write_row(Order *order)
 							 order->disputed, order->overdrawn,
 							 (int) order->frozen, order->version,
 							 order->updated_at, order->closed_at,
-							 order->amount) != 1)
+							 order->amount, order->machine->id) != 1)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("a trigger kept order \"%s\" from being changed",
@@ -403,6 +403,20 @@ apply_names(Order *order, const char **kinds, const char **alarms)
 		payorder_order_alarm(order, *alarms, NULL);
 }
 
+/* Arms the timers of the order's state, which it entered then. */
+void
+payorder_order_arm(Order *order, TimestampTz entered_at, int entered_seq)
+{
+	for (int i = 0; i < order->state->timer_count; i++)
+	{
+		const StateTimer *timer = &order->state->timers[i];
+
+		payorder_timer_arm(entered_at + timer_length(order, timer),
+						   order->order_no, order->state->name, timer->number,
+						   entered_seq);
+	}
+}
+
 /*
  * Does what the entry of the order's state causes.  Stock effects need
  * nothing here: an order without items holds none.
@@ -410,15 +424,7 @@ apply_names(Order *order, const char **kinds, const char **alarms)
 void
 payorder_order_enter(Order *order, int entered_seq)
 {
-	TimestampTz now = payorder_now();
-
-	for (int i = 0; i < order->state->timer_count; i++)
-	{
-		const StateTimer *timer = &order->state->timers[i];
-
-		payorder_timer_arm(now + timer_length(order, timer), order->order_no,
-						   order->state->name, timer->number, entered_seq);
-	}
+	payorder_order_arm(order, payorder_now(), entered_seq);
 	apply_names(order, order->state->enqueue, order->state->alarm);
 }
 

@@ -67,6 +67,8 @@ extern int	payorder_order_event(Order *order, const char *event,
 extern void payorder_order_save(Order *order);
 extern void payorder_order_take(Order *order, const Edge *edge,
 								const About *about, const Cause *cause);
+extern void payorder_order_arm(Order *order, TimestampTz entered_at,
+							   int entered_seq);
 extern void payorder_order_enter(Order *order, int entered_seq);
 extern void payorder_order_alarm(Order *order, const char *alarm,
 								 const char *detail);

@@ -26,7 +26,7 @@ DECLARE
                              "consumer_lag", "event_digest", "parse_amount", "format_amount"],
         "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
-                           "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "start_worker",
+                           "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
                            "settle_refund", "request_refund", "request_refunds", "reprice_order", "order_money",

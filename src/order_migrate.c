@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * order_migrate.c
+ *		An order goes on under another version of its machine.
+ *
+ * State and money stay as they are.  The timers of the new version's state
+ * take the place of the old one's, counted from the entry into the state: the
+ * event `migrate` makes the old ones void.  What the entry causes is not
+ * caused again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "errors.h"
+#include "json.h"
+#include "order.h"
+#include "relation.h"
+#include "timer.h"
+
+PG_FUNCTION_INFO_V1(payorder_migrate_order);
+
+static void
+note(Order *order, const Machine *from, const char *reason,
+	 TimestampTz entered_at)
+{
+	Cause		cause = {.source = "operator"};
+	int64		from_version = from->version;
+	int64		to_version = order->machine->version;
+
+	cause.actor = GetUserNameFromId(GetSessionUserId(), false);
+	cause.reason = reason;
+	cause.payload = payorder_json_object("tll", "machine",
+										 order->machine->name, "from_version",
+										 from_version, "to_version",
+										 to_version);
+	payorder_order_arm(order, entered_at,
+					   payorder_order_event(order, "migrate", NULL, &cause));
+}
+
+/*
+ * migrate_order(order_no, from_id, to_id, reason): false if the order is not
+ * under that version any more.  The caller has compared the versions' states.
+ */
+Datum
+payorder_migrate_order(PG_FUNCTION_ARGS)
+{
+	char	   *order_no = payorder_required_text(fcinfo, 0, "order_no");
+	int			from_id = PG_GETARG_INT32(1);
+	const Machine *to = payorder_machine(PG_GETARG_INT32(2));
+	Order	   *order;
+	const Machine *from;
+	const State *state;
+
+	payorder_prevent_read_only("migrate_orders()");
+	order = payorder_order_required(payorder_order_lock(order_no), order_no);
+	from = order->machine;
+	if (from->id != from_id)
+		PG_RETURN_BOOL(false);
+	state = payorder_machine_state(to, order->state->name);
+	if (state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_MACHINE_INVALID),
+				 errmsg("order \"%s\" is in state \"%s\", which version %d of machine \"%s\" does not have",
+						order_no, order->state->name, to->version, to->name),
+				 errhint("Take the order to another state, then call migrate_orders() again.")));
+	order->machine = to;
+	order->state = state;
+	if (!state->final)
+		order->closed_at = NO_TIME;
+	else if (order->closed_at == NO_TIME)
+		order->closed_at = payorder_now();
+	order->changed = true;
+	payorder_order_save(order);
+	note(order, from, payorder_text_argument(fcinfo, 3),
+		 payorder_last_entry(order_no, order->created_at));
+	PG_RETURN_BOOL(true);
+}
