@@ -109,6 +109,8 @@ INSERT INTO contract VALUES
         'task bigint, actor text, reason text'),
     ('retry_order', 'volatile definer pinned', 'integer',
         'order_no text, actor text, reason text'),
+    ('migrate_orders', 'procedure', '',
+        'IN name text, IN from_version integer, IN to_version integer, IN reason text DEFAULT NULL::text, IN batch integer DEFAULT 1000, INOUT moved bigint DEFAULT 0'),
     ('run_sweeps', 'procedure', '',
         $$IN batch integer DEFAULT 100, IN longest interval DEFAULT '00:00:50'::interval$$),
     ('schedule', 'volatile definer pinned', 'bigint',
@@ -117,6 +119,10 @@ INSERT INTO contract VALUES
         'consumer text, at timestamptz DEFAULT NULL::timestamptz, first_id bigint DEFAULT NULL::bigint'),
     ('set_refund_limits', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text, machine text, limits jsonb'),
+    ('migrate_order', 'volatile definer pinned', 'boolean',
+        'order_no text, from_id integer, to_id integer, reason text'),
+    ('migrate_some', 'volatile definer pinned', 'text[]',
+        'name text, from_version integer, to_version integer, reason text, after text, max_orders integer'),
     ('set_task_limit', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text DEFAULT NULL::text, kind text DEFAULT NULL::text, max_running integer DEFAULT NULL::integer'),
     ('settle_callback', 'volatile definer pinned', 'payorder.ingest_result',
@@ -160,7 +166,7 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND NOT p.prosecdef
-      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
+      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'migrate_orders', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
     'all are definers but the triggers that only refuse, the procedure that commits, what makes roles and what is done to users'' tables');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
