@@ -43,6 +43,14 @@ guarded(void (*step) (Decision *), Decision *d)
 	return NULL;
 }
 
+/* Whether a verdict, NULL while there is none, is not the last one. */
+static bool
+is_waiting(const char *verdict)
+{
+	return payorder_same_text(verdict, "parked") ||
+		payorder_same_text(verdict, "deferred");
+}
+
 static Callback *
 lock_key_row(Decision *d)
 {
@@ -64,9 +72,7 @@ payorder_lock_key(Decision *d)
 {
 	Callback   *callback = lock_key_row(d);
 
-	d->gone = callback == NULL || callback->verdict == NULL ||
-		(strcmp(callback->verdict, "parked") != 0 &&
-		 strcmp(callback->verdict, "deferred") != 0);
+	d->gone = callback == NULL || !is_waiting(callback->verdict);
 	return !d->gone;
 }
 
@@ -133,8 +139,7 @@ decide(Decision *d)
 static bool
 waits(const Decision *d)
 {
-	return strcmp(d->verdict, "parked") == 0 ||
-		strcmp(d->verdict, "deferred") == 0;
+	return is_waiting(d->verdict);
 }
 
 static Cause
@@ -552,8 +557,7 @@ seen_again(Decision *d, const Callback *stored)
 	/* A trigger that this very decision fires has called ingest again. */
 	if (stored->verdict == NULL)
 		return payorder_undecided();
-	waiting = strcmp(stored->verdict, "parked") == 0 ||
-		strcmp(stored->verdict, "deferred") == 0;
+	waiting = is_waiting(stored->verdict);
 	was_invalid = payorder_callback_is_invalid(stored);
 	d->order_no = stored->order_no;
 	if (was_invalid && valid)
@@ -657,9 +661,7 @@ payorder_callback_order(const Message *message)
 	fit_key(&d.message);
 	stored = payorder_callback_find(&d.message);
 	if (stored != NULL && stored->verdict != NULL &&
-		strcmp(stored->verdict, "parked") != 0 &&
-		strcmp(stored->verdict, "deferred") != 0 &&
-		!payorder_callback_is_invalid(stored))
+		!is_waiting(stored->verdict) && !payorder_callback_is_invalid(stored))
 		return NULL;
 	payorder_resolve(&d);
 	return d.order_no;

@@ -156,14 +156,26 @@ decide_again(void *decision)
 	payorder_decide_and_finish(decision);
 }
 
+/* What is kept of a message in the list of those that wait. */
+static Message
+message_of(const Waiting *waiting)
+{
+	Message		m = {0};
+
+	m.gateway = waiting->gateway;
+	m.txn_id = waiting->txn_id;
+	payorder_message_event(waiting->event, &m.event);
+	m.reference = waiting->reference;
+	m.payment_txn = waiting->payment_txn;
+	m.refund_no = waiting->refund_no;
+	return m;
+}
+
 static Callback *
 callback_of(const Waiting *waiting)
 {
-	Message		key = {0};
+	Message		key = message_of(waiting);
 
-	key.gateway = waiting->gateway;
-	key.txn_id = waiting->txn_id;
-	payorder_message_event(waiting->event, &key.event);
 	return payorder_callback_find(&key);
 }
 
@@ -240,12 +252,7 @@ order_of(const Waiting *waiting)
 {
 	Decision	d = {0};
 
-	d.message.gateway = waiting->gateway;
-	d.message.txn_id = waiting->txn_id;
-	payorder_message_event(waiting->event, &d.message.event);
-	d.message.reference = waiting->reference;
-	d.message.payment_txn = waiting->payment_txn;
-	d.message.refund_no = waiting->refund_no;
+	d.message = message_of(waiting);
 	payorder_resolve(&d);
 	return d.order_no != NULL ? d.order_no : waiting->order_no;
 }
