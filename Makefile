@@ -3,12 +3,14 @@
 #   make && sudo make install    build, and install into PG_CONFIG's server
 #   make demo                    the main job, watched, on a private server
 #   make test                    every test, on private servers
+#   make bench                   what it promises about speed, measured
 #   make installcheck            pg_regress against the installed extension
 #                                and the running server that PG* names
 #   make mutants                 proof that the tests can go red
 #
 # Variables: PG_CONFIG, WERROR=1, WITH_LLVM=yes (bitcode for the JIT),
-# TESTS="regress:order tap" for `make test`, SEED=n for `make demo`.
+# TESTS="regress:order tap" for `make test`, SEED=n for `make demo`,
+# BENCH="ingest guard" and BENCH_SIZE=small for `make bench`.
 
 EXTENSION = payorder
 MODULE_big = payorder
@@ -84,10 +86,13 @@ test:
 demo:
 	+@$(RUN) SEED='$(SEED)' test/demo
 
+bench:
+	+@$(RUN) BENCH_SIZE='$(BENCH_SIZE)' bench/run $(BENCH)
+
 mutants:
 	+@$(RUN) test/mutants/run $(MUTANTS)
 
 indent:
 	clang-format -i $(wildcard src/*.c src/*.h)
 
-.PHONY: all deps checkver test demo mutants indent force
+.PHONY: all deps checkver test demo bench mutants indent force
