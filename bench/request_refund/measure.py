@@ -8,19 +8,18 @@ The server is the one that PG* names, loaded by load.sql; for count it is
 stopped, and PGDATA is copied.  See run.
 """
 
-import hashlib
+import functools
 import os
 import re
 import shutil
 import statistics
-import struct
 import subprocess
 import sys
-from datetime import datetime, timezone
 
 import psycopg
 
 from bench import cpu, row, say
+from rows import broken_chains, differences, say_wal, wal_of
 
 GOAL = 1.5
 SCHEMAS = ("payorder", "baseline")
@@ -28,13 +27,9 @@ FUNCTION = "request_refund"
 CHECKS = 100        # orders 1 to CHECKS are for the check, twice that are left
 TEXT, BIGINT = 25, 20
 
-# Tables that a call may write, and what in them is no fact of the call: times
-# of the clock, numbers of sequences and of the transaction.
+# Tables that a call may write.
 TABLES = ("orders", "payments", "refunds", "tasks", "task_ready", "task_keys",
           "task_finished", "timers", "refund_hours", "events")
-NO_FACTS = {"id", "txid", "task_id", "at", "hash", "updated_at", "created_at",
-            "requested_at", "asked_at", "run_at", "finished_at", "due_at",
-            "hour_began_at"}
 
 # Requests of one order after another; what differs from a good one.
 REQUESTS = (
@@ -132,74 +127,6 @@ def call(connection, schema, number, request, refund_no=None):
         return error.sqlstate
 
 
-def facts(connection, schema, table):
-    """The rows of a table, as sorted JSON without what is no fact."""
-    columns = connection.execute(
-        """SELECT a.attname FROM pg_attribute AS a
-           WHERE a.attrelid = %s::regclass AND a.attnum > 0
-             AND NOT a.attisdropped ORDER BY a.attnum""",
-        (f"{schema}.{table}",)).fetchall()
-    chosen = ", ".join(f'"{name}"' for name, in columns
-                       if name not in NO_FACTS)
-    return connection.execute(
-        f"""SELECT to_json(r)::text FROM (SELECT {chosen}
-            FROM {schema}.{table}) AS r ORDER BY 1""").fetchall()
-
-
-def digest_of(before, event):
-    """An event's hash, as src/event.c describes it."""
-    epoch = datetime(2000, 1, 1, tzinfo=timezone.utc)
-    (number, seq, name, from_state, to_state, actor, source, reason, payload,
-     request_id, trace, gateway, txn_id, at) = event
-    past = at - epoch
-    micros = (past.days * 86400 + past.seconds) * 1000000 + past.microseconds
-    fields = [number.encode(), struct.pack(">q", seq)]
-    fields += [text if text is None else text.encode() for text in
-               (name, from_state, to_state, actor, source, reason)]
-    fields += [None if payload is None
-               else hashlib.sha256(payload.encode()).digest()]
-    fields += [text if text is None else text.encode() for text in
-               (request_id, trace, gateway, txn_id)]
-    fields += [struct.pack(">q", micros)]
-    data = b"\x01" + before
-    for field in fields:
-        data += b"\x00" if field is None else (
-            b"\x01" + struct.pack(">I", len(field)) + field)
-    return hashlib.sha256(data).digest()
-
-
-def broken_chains(connection, schema):
-    """Events of the check's orders whose number or hash is wrong."""
-    broken, before, last, seq = 0, b"", None, 0
-    for *event, digest in connection.execute(
-            f"""SELECT order_no, seq, event, from_state, to_state, actor,
-                       source, reason, payload::text, request_id, trace,
-                       gateway, txn_id, at, hash
-                FROM {schema}.events WHERE order_no <= %s
-                ORDER BY order_no, seq""", (order_no(CHECKS),)):
-        if event[0] != last:
-            last, before, seq = event[0], bytes(32), 0
-        seq += 1
-        broken += event[1] != seq or digest != digest_of(before, event)
-        before = digest
-    return broken
-
-
-def wal_of(connection, schema, numbers):
-    """Records and bytes of WAL, without full pages, per call."""
-    start = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
-    for number in numbers:
-        call(connection, schema, number, {"amount": 500})
-    connection.execute("SELECT pg_switch_wal()")
-    rows = connection.execute(
-        """SELECT "resource_manager/record_type", count, record_size
-           FROM pg_get_wal_stats(%s, pg_current_wal_lsn(), true)
-           WHERE count > 0 AND "resource_manager/record_type" !~
-                 '^(XLOG|Standby)'""", start).fetchall()
-    return ({name: count / len(numbers) for name, count, _ in rows},
-            sum(size for _, _, size in rows) / len(numbers))
-
-
 def check_answers(connection):
     """Both answer alike; the same request again changes nothing."""
     different = []
@@ -248,27 +175,17 @@ def check(connection):
     problems = [f"answers to {request} ({what}) differ: {pair}"
                 for request, what, pair in (check_answers(connection) +
                                             check_situations(connection))]
-    wal = [wal_of(connection, schema, range(50, CHECKS + 1))
-           for schema in SCHEMAS]
-    for table in TABLES:
-        left, right = (facts(connection, schema, table) for schema in SCHEMAS)
-        if left != right:
-            odd = sorted(set(left) ^ set(right))[:2]
-            problems.append(f"rows of {table} differ: {odd}")
+    wal = [wal_of(connection, [
+        functools.partial(call, connection, schema, number, {"amount": 500})
+        for number in range(50, CHECKS + 1)]) for schema in SCHEMAS]
+    problems += differences(connection, SCHEMAS, TABLES)
     for schema in SCHEMAS:
-        broken = broken_chains(connection, schema)
+        broken = broken_chains(connection, schema, order_no(CHECKS))
         if broken:
             problems.append(f"{broken} events of {schema} break their chain")
     say("\n".join(problems) or "both gave the same answers and wrote the "
         f"same rows of {', '.join(TABLES)}; all hashes verify")
-    say("\n| WAL per call | payorder | baseline |\n|---|---|---|")
-    for name in sorted(wal[0][0].keys() | wal[1][0].keys()):
-        counts = [records.get(name, 0) for records, _ in wal]
-        say(f"| {name} | {counts[0]:.2f} | {counts[1]:.2f} |")
-    say(f"| records | {sum(wal[0][0].values()):.2f}"
-        f" | {sum(wal[1][0].values()):.2f} |")
-    say(f"| bytes, without full pages | {wal[0][1]:.0f}"
-        f" | {wal[1][1]:.0f} |\n")
+    say_wal(*wal, SCHEMAS)
     return not problems
 
 
