@@ -10,8 +10,8 @@ from bench import say
 # and of the transaction.
 NO_FACTS = {"id", "txid", "task_id", "at", "hash", "updated_at", "created_at",
             "requested_at", "asked_at", "run_at", "finished_at", "due_at",
-            "hour_began_at", "notified_at", "applied_at", "received_at",
-            "decided_at", "arrived_at", "arrival", "next_at"}
+            "hour_began_at", "notified_at", "answered_at", "applied_at",
+            "received_at", "decided_at", "arrived_at", "arrival", "next_at"}
 
 
 def facts(connection, schema, table):

@@ -9,16 +9,13 @@ stopped, and PGDATA is copied.  See run.
 """
 
 import functools
-import os
-import re
-import shutil
 import statistics
-import subprocess
 import sys
 
 import psycopg
 
 from bench import cpu, row, say
+from instructions import per_call
 from rows import broken_chains, differences, say_wal, wal_of
 
 GOAL = 1.5
@@ -258,38 +255,16 @@ def take_time(rounds, calls):
             f" | {ratio:.2f} |")
 
 
-def instructions(schema, first, calls):
-    """Instructions of a single-user session that does some calls."""
-    data, profile = (f"{os.environ['TMPDIR']}/{name}"
-                     for name in ("counted", "callgrind.out"))
-    shutil.copytree(os.environ["PGDATA"], data, dirs_exist_ok=False)
-    # the first calls make plans, and choose those that are kept
-    numbers = [*range(first, first + 12), *range(first + 50,
-                                                 first + 50 + calls)]
-    script = "".join(
-        f"SELECT {schema}.{FUNCTION}('RF{n:09d}', '{order_no(n)}', 500,"
-        f" 'scratched')\n" for n in numbers)
-    bindir = subprocess.run([os.environ["PG_CONFIG"], "--bindir"], text=True,
-                            check=True, capture_output=True).stdout.strip()
-    ran = subprocess.run(
-        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}",
-         f"{bindir}/postgres", "--single", "-D", data, "postgres"],
-        input=script, text=True, check=True, capture_output=True)
-    shutil.rmtree(data)
-    if ran.stdout.count(f"{FUNCTION} = ") != len(numbers):
-        sys.exit(ran.stdout + ran.stderr)
-    with open(profile, encoding="utf-8") as file:
-        return int(re.search(r"^totals: (\d+)", file.read(), re.M)[1])
-
-
 def count():
-    """Prints instructions per call: of 300 calls less those of 100."""
-    per_call = [(instructions(schema, CHECKS + 1, 300) -
-                 instructions(schema, CHECKS + 1, 100)) / 200
-                for schema in SCHEMAS]
+    """Prints instructions per call."""
+    counts = [per_call(
+        f"PREPARE c (text, text) AS SELECT {schema}.{FUNCTION}($1, $2, 500,"
+        " 'scratched')",
+        lambda n: f"EXECUTE c('RF{n:09d}', '{order_no(n)}')",
+        f"{FUNCTION} = ", CHECKS + 1) for schema in SCHEMAS]
     say("| called | payorder | baseline | ratio |\n|---|---|---|---|")
-    say(f"| by a single user, instructions | {per_call[0]:,.0f}"
-        f" | {per_call[1]:,.0f} | {per_call[1] / per_call[0]:.2f} |")
+    say(f"| by a single user, instructions | {counts[0]:,.0f}"
+        f" | {counts[1]:,.0f} | {counts[1] / counts[0]:.2f} |")
 
 
 def main():
