@@ -312,7 +312,7 @@ def count(numbers):
         f" $1, 'pay', $2, $3, 'CNY', payload => '{PAYLOAD}')",
         lambda n: f"EXECUTE c('44000{n:023d}', '{numbers[n][0]}',"
                   f" {numbers[n][1]})",
-        '"(applied,', CHECKS + 1) for schema in SCHEMAS]
+        '"(applied,', CHECKS + 1, schema) for schema in SCHEMAS]
     say("| called | payorder | baseline | ratio |\n|---|---|---|---|")
     say(f"| by a single user, instructions | {counts[0]:,.0f}"
         f" | {counts[1]:,.0f} | {counts[1] / counts[0]:.2f} |")

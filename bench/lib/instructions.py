@@ -31,10 +31,15 @@ def instructions(statements, answer, profile=None):
     return total
 
 
-def per_call(prepare, call, answer, first):
+def per_call(prepare, call, answer, first, name):
     """Instructions of a call: of 300 calls less those of 100.  The first calls
-    make plans, and choose those that are kept."""
-    totals = [instructions([prepare, *(call(first + n) for n in
-                                       [*range(12), *range(50, 50 + count)])],
-                           answer) for count in (300, 100)]
-    return (totals[0] - totals[1]) / 200
+    make plans, and choose those that are kept.  Where PROFILE names a folder,
+    the profiles go there, for callgrind_annotate."""
+    totals = {}
+    for count in (100, 300):
+        numbers = [*range(12), *range(50, 50 + count)]
+        folder = os.environ.get("PROFILE")
+        totals[count] = instructions(
+            [prepare, *(call(first + n) for n in numbers)], answer,
+            folder and f"{folder}/callgrind.{name}.{count}")
+    return (totals[300] - totals[100]) / 200

@@ -261,7 +261,7 @@ def count():
         f"PREPARE c (text, text) AS SELECT {schema}.{FUNCTION}($1, $2, 500,"
         " 'scratched')",
         lambda n: f"EXECUTE c('RF{n:09d}', '{order_no(n)}')",
-        f"{FUNCTION} = ", CHECKS + 1) for schema in SCHEMAS]
+        f"{FUNCTION} = ", CHECKS + 1, schema) for schema in SCHEMAS]
     say("| called | payorder | baseline | ratio |\n|---|---|---|---|")
     say(f"| by a single user, instructions | {counts[0]:,.0f}"
         f" | {counts[1]:,.0f} | {counts[1] / counts[0]:.2f} |")
