@@ -36,7 +36,7 @@ static Statement find_attempt = {
 };
 static Statement open_attempts = {
 	.sql = "SELECT " ATTEMPT_COLUMNS " FROM payorder.attempts"
-	" WHERE order_no = $1 AND state = 'open' ORDER BY created_at, payment_no",
+	" WHERE order_no = $1 AND state = 'open'",
 	.arguments = "t"
 };
 static Statement attempts_at = {
@@ -106,6 +106,29 @@ read_attempts(Rows *rows, int *count)
 		attempt->expires_at = payorder_read_time(&reader);
 		attempt->created_at = payorder_read_time(&reader);
 	}
+	return attempts;
+}
+
+static int
+compare_attempts(const void *left, const void *right)
+{
+	const Attempt *a = left;
+	const Attempt *b = right;
+
+	if (a->created_at != b->created_at)
+		return a->created_at < b->created_at ? -1 : 1;
+	return strcmp(a->payment_no, b->payment_no);
+}
+
+/* The open attempts of an order, in the order in which they began. */
+static Attempt *
+find_open(const Order *order, int *count)
+{
+	Attempt    *attempts = read_attempts(payorder_query(&open_attempts,
+														order->order_no),
+										 count);
+
+	qsort(attempts, *count, sizeof(Attempt), compare_attempts);
 	return attempts;
 }
 
@@ -219,9 +242,7 @@ static void
 query_open(Order *order)
 {
 	int			count;
-	Attempt    *attempts = read_attempts(payorder_query(&open_attempts,
-														order->order_no),
-										 &count);
+	Attempt    *attempts = find_open(order, &count);
 
 	for (int i = 0; i < count; i++)
 		payorder_attempt_query(&attempts[i]);
@@ -236,9 +257,7 @@ payorder_attempts_close_others(Order *order, const Attempt *winner,
 							   int64 left)
 {
 	int			count;
-	Attempt    *attempts = read_attempts(payorder_query(&open_attempts,
-														order->order_no),
-										 &count);
+	Attempt    *attempts = find_open(order, &count);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -286,9 +305,7 @@ static void
 check_no_other(const Order *order, const Gateway *gateway, bool parallel)
 {
 	int			count;
-	Attempt    *attempts = read_attempts(payorder_query(&open_attempts,
-														order->order_no),
-										 &count);
+	Attempt    *attempts = find_open(order, &count);
 
 	for (int i = 0; i < count; i++)
 	{

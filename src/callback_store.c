@@ -165,6 +165,24 @@ static Statement waiting_for_payment = {
 	" ORDER BY w.drain_rank, w.occurred_at, w.arrival LIMIT 100",
 	.arguments = "ttttt"
 };
+/* Whether there can be any: most often there is none, and that is quick. */
+#define ANY_WAITING "SELECT 1 FROM payorder.callbacks_waiting WHERE "
+static Statement any_of_order = {
+	.sql = ANY_WAITING "order_no = $1 LIMIT 1",
+	.arguments = "t"
+};
+static Statement any_for_payment = {
+	.sql = ANY_WAITING "gateway = $1 AND payment_txn = $2 LIMIT 1",
+	.arguments = "tt"
+};
+static Statement any_of_transaction = {
+	.sql = ANY_WAITING "gateway = $1 AND txn_id = $2 LIMIT 1",
+	.arguments = "tt"
+};
+static Statement any_for_refund = {
+	.sql = ANY_WAITING "refund_no = $1 LIMIT 1",
+	.arguments = "t"
+};
 static Statement waiting_due = {
 	.sql = "SELECT " WAITING_COLUMNS " FROM payorder.callbacks_waiting AS w"
 	" WHERE w.next_at <= $1 ORDER BY w.arrival LIMIT $2",
@@ -533,6 +551,12 @@ read_waiting(Rows *rows, int *count)
 	return list;
 }
 
+static bool
+is_any(Statement *statement, const char *first, const char *second)
+{
+	return payorder_query(statement, first, second)->count > 0;
+}
+
 /*
  * What waits for an order, in the order of draining: all of it, or only what
  * is deferred, may be applied now and was not set aside.
@@ -541,6 +565,9 @@ Waiting *
 payorder_waiting_of_order(const char *order_no, bool deferred_only, int most,
 						  int *count)
 {
+	*count = 0;
+	if (deferred_only && !is_any(&any_of_order, order_no, NULL))
+		return NULL;
 	return read_waiting(payorder_query(deferred_only ? &deferred_of_order :
 									   &waiting_of_order, order_no, most),
 						count);
@@ -554,12 +581,22 @@ Waiting *
 payorder_waiting_for(const Message *message, const Payment *payment,
 					 const Refund *refund, int *count)
 {
-	return read_waiting(payorder_query(&waiting_for_payment,
-									   payment ? payment->gateway : NULL,
-									   payment ? payment->txn_id : NULL,
-									   payment ? payment->order_no : NULL,
-									   refund ? refund->refund_no : NULL,
-									   message ? message->txn_id : NULL),
+	const char *gateway = payment ? payment->gateway : NULL;
+	const char *payment_txn = payment ? payment->txn_id : NULL;
+	const char *order_no = payment ? payment->order_no : NULL;
+	const char *refund_no = refund ? refund->refund_no : NULL;
+	const char *txn_id = message ? message->txn_id : NULL;
+
+	*count = 0;
+	if (!is_any(&any_of_order, order_no, NULL) &&
+		!is_any(&any_for_payment, gateway, payment_txn) &&
+		!is_any(&any_of_transaction, gateway, payment_txn) &&
+		!is_any(&any_of_transaction, gateway, txn_id) &&
+		!is_any(&any_for_refund, refund_no, NULL))
+		return NULL;
+	return read_waiting(payorder_query(&waiting_for_payment, gateway,
+									   payment_txn, order_no, refund_no,
+									   txn_id),
 						count);
 }
 

@@ -64,7 +64,6 @@ is_users(Oid function, void *context)
 	return function >= FirstNormalObjectId;
 }
 
-/* Whether an expression depends on anything that only its table tells. */
 static bool
 calls_users(Node *node, void *context)
 {
@@ -74,6 +73,13 @@ calls_users(Node *node, void *context)
 		check_functions_in_node(node, is_users, context))
 		return true;
 	return expression_tree_walker(node, calls_users, context);
+}
+
+/* Whether an expression depends on anything that is not the server's own. */
+bool
+payorder_calls_users(Node *node)
+{
+	return calls_users(node, NULL);
 }
 
 static void
@@ -96,7 +102,7 @@ keep_constraints(KeptChecks *entry, Relation relation)
 
 		if (!payorder_check_enforced(&constraints->check[i]))
 			continue;
-		entry->usable &= !calls_users((Node *) check, NULL);
+		entry->usable &= !payorder_calls_users((Node *) check);
 		entry->checks[i] = ExecInitExpr(expression_planner(check), NULL);
 	}
 }
@@ -117,7 +123,7 @@ keep_conditions(KeptChecks *entry, Relation relation)
 		if (triggers->triggers[i].tgqual == NULL)
 			continue;
 		condition = stringToNode(triggers->triggers[i].tgqual);
-		if (calls_users(condition, NULL))
+		if (payorder_calls_users(condition))
 			continue;
 		/* as the executor does: OLD is the inner, NEW the outer row */
 		ChangeVarNodes(condition, PRS2_OLD_VARNO, INNER_VAR, 0);
@@ -135,7 +141,7 @@ keep_partition(KeptChecks *entry, Relation relation)
 	if (!relation->rd_rel->relispartition)
 		return;
 	bounds = RelationGetPartitionQual(relation);
-	if (bounds == NIL || calls_users((Node *) bounds, NULL))
+	if (bounds == NIL || payorder_calls_users((Node *) bounds))
 		return;
 	entry->partition = ExecInitCheck((List *) expression_planner((Expr *) bounds),
 									 NULL);
@@ -206,8 +212,9 @@ checks_of(Relation relation)
 	return entry;
 }
 
-static void
-hand_over(ResultRelInfo *info)
+/* Gives a table that is to be written what was compiled for it. */
+void
+payorder_checks_hand_over(ResultRelInfo *info)
 {
 	Relation	relation = info->ri_RelationDesc;
 	KeptChecks *entry;
@@ -238,7 +245,7 @@ start(QueryDesc *query, int eflags)
 	if (!payorder_in_statement())
 		return;
 	foreach(cell, query->estate->es_opened_result_relations)
-		hand_over(lfirst(cell));
+		payorder_checks_hand_over(lfirst(cell));
 }
 
 static void

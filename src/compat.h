@@ -44,11 +44,11 @@ typedef void JsonActionResult;
 
 /* An index scan can be instrumented since 18. */
 #if PG_VERSION_NUM >= 180000
-#define payorder_index_beginscan(heap, index, snapshot) \
-	index_beginscan((heap), (index), (snapshot), NULL, 1, 0)
+#define payorder_index_beginscan(heap, index, snapshot, keys) \
+	index_beginscan((heap), (index), (snapshot), NULL, (keys), 0)
 #else
-#define payorder_index_beginscan(heap, index, snapshot) \
-	index_beginscan((heap), (index), (snapshot), 1, 0)
+#define payorder_index_beginscan(heap, index, snapshot, keys) \
+	index_beginscan((heap), (index), (snapshot), (keys), 0)
 #endif
 
 /* One function asks who owns whatever since 16. */
@@ -73,6 +73,32 @@ typedef void JsonActionResult;
 #define payorder_check_exprs(info)	((info)->ri_ConstraintExprs)
 #define payorder_check_enforced(check)	true
 #define payorder_has_virtual_columns(constraints)	false
+#endif
+
+/* Which indexes an update touches is more than yes or no since 16. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes UpdatedIndexes;
+#define payorder_updates_indexes(updated)	((updated) != TU_None)
+#define payorder_insert_index_tuples(info, slot, estate, update, no_error, conflict, arbiters, updated) \
+	ExecInsertIndexTuples((info), (slot), (estate), (update), (no_error), \
+						  (conflict), (arbiters), (updated) == TU_Summarizing)
+#define NO_INDEX_UPDATED	TU_None
+#else
+typedef bool UpdatedIndexes;
+#define payorder_updates_indexes(updated)	(updated)
+#define payorder_insert_index_tuples(info, slot, estate, update, no_error, conflict, arbiters, updated) \
+	ExecInsertIndexTuples((info), (slot), (estate), (update), (no_error), \
+						  (conflict), (arbiters))
+#define NO_INDEX_UPDATED	false
+#endif
+
+/* The probe for a conflict can pass over a row of one's own since 18. */
+#if PG_VERSION_NUM >= 180000
+#define payorder_check_index_constraints(info, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints((info), (slot), (estate), (conflict), NULL, (arbiters))
+#else
+#define payorder_check_index_constraints(info, slot, estate, conflict, arbiters) \
+	ExecCheckIndexConstraints((info), (slot), (estate), (conflict), (arbiters))
 #endif
 
 #endif							/* PAYORDER_COMPAT_H */

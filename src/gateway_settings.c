@@ -15,26 +15,25 @@
 #include "relation.h"
 
 static Statement get_gateway = {
-	.sql = "SELECT enabled, paused OR (NOT builtin AND " PAYORDER_IS_COPY("$4", "$5")
-	"), failed_is_final, parallel_attempts,"
+	.sql = "SELECT enabled, paused, builtin, failed_is_final, parallel_attempts,"
 	" require_attempt, return_delay, auto_return_per_hour,"
 	" auto_return_amount_per_hour,"
-	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern,"
-	" EXISTS (SELECT FROM payorder.currencies AS c WHERE c.currency = $3)"
+	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern"
 	" FROM payorder.gateways WHERE gateway = $1",
-	.arguments = "tttll"
+	.arguments = "tt"
 };
 static Statement lock_gateway = {
 	.sql = "SELECT paused, builtin FROM payorder.gateways WHERE gateway = $1"
 	" FOR SHARE",
 	.arguments = "t"
 };
-static Statement is_copy = {
-	.sql = "SELECT " PAYORDER_IS_COPY("$1", "$2"),
-	.arguments = "ll"
+static Statement get_installation = {
+	.sql = "SELECT system_identifier, database_oid FROM payorder.installation"
+	" WHERE only_row = $1",
+	.arguments = "b"
 };
 static Statement find_currency = {
-	.sql = "SELECT 1 FROM payorder.currencies WHERE currency = $1",
+	.sql = "SELECT currency FROM payorder.currencies WHERE currency = $1::bpchar",
 	.arguments = "t"
 };
 
@@ -51,6 +50,17 @@ payorder_database(void)
 	return MyDatabaseId;
 }
 
+/* Whether this database is a copy of the one that was noted. */
+static bool
+is_copy(void)
+{
+	Rows	   *rows = payorder_query(&get_installation, (int) true);
+
+	return rows->count > 0 &&
+		(rows->cells[0].number != payorder_cluster() ||
+		 rows->cells[1].number != payorder_database());
+}
+
 /*
  * The settings of a gateway, with what they say of an id and a currency (both
  * may be NULL); NULL if there is no such gateway.
@@ -58,10 +68,10 @@ payorder_database(void)
 Gateway *
 payorder_gateway(const char *name, const char *txn_id, const char *currency)
 {
-	Rows	   *rows = payorder_query(&get_gateway, name, txn_id, currency,
-									  payorder_cluster(), payorder_database());
+	Rows	   *rows = payorder_query(&get_gateway, name, txn_id);
 	Gateway    *gateway;
 	Interval   *delay;
+	bool		builtin;
 	Reader		reader;
 
 	if (rows->count == 0)
@@ -71,6 +81,8 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	gateway->name = name;
 	gateway->enabled = payorder_read_truth(&reader);
 	gateway->paused = payorder_read_truth(&reader);
+	builtin = payorder_read_truth(&reader);
+	gateway->paused |= !builtin && is_copy();
 	gateway->failed_is_final = payorder_read_truth(&reader);
 	gateway->parallel_attempts = payorder_read_truth(&reader);
 	gateway->require_attempt = payorder_read_truth(&reader);
@@ -81,7 +93,8 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 		gateway->auto_return_amount = &reader.next->number;
 	reader.next++;
 	gateway->pay_id_fits = payorder_read_truth(&reader);
-	gateway->currency_known = payorder_read_truth(&reader);
+	gateway->currency_known = currency != NULL &&
+		payorder_currency_known(currency);
 	return gateway;
 }
 
@@ -98,16 +111,16 @@ payorder_gateway_paused_locked(const char *name)
 
 	if (rows->count == 0)
 		return false;
-	return rows->cells[0].truth ||
-		(!rows->cells[1].truth &&
-		 payorder_query(&is_copy, payorder_cluster(),
-						payorder_database())->cells[0].truth);
+	return rows->cells[0].truth || (!rows->cells[1].truth && is_copy());
 }
 
+/* char(3) ignores blanks at the end; a currency has none. */
 bool
 payorder_currency_known(const char *currency)
 {
-	return payorder_query(&find_currency, currency)->count > 0;
+	Rows	   *rows = payorder_query(&find_currency, currency);
+
+	return rows->count > 0 && strcmp(rows->cells[0].text, currency) == 0;
 }
 
 void

@@ -23,6 +23,8 @@ bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
 char	   *payorder_trace = NULL;
 
+int			payorder_row_access = ROW_ACCESS_KEYED;
+
 #define LONGEST_TRACE	256
 
 /* The values of synchronous_commit, weakest first. */
@@ -32,6 +34,12 @@ static const struct config_enum_entry sync_levels[] = {
 	{"remote_write", SYNCHRONOUS_COMMIT_REMOTE_WRITE, false},
 	{"on", SYNCHRONOUS_COMMIT_REMOTE_FLUSH, false},
 	{"remote_apply", SYNCHRONOUS_COMMIT_REMOTE_APPLY, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry row_accesses[] = {
+	{"keyed", ROW_ACCESS_KEYED, false},
+	{"sql", ROW_ACCESS_SQL, false},
 	{NULL, 0, false}
 };
 
@@ -113,5 +121,10 @@ payorder_define_settings(void)
 							   "Up to 256 characters, for example a W3C traceparent.",
 							   &payorder_trace, "",
 							   PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("payorder.row_access",
+							 "How the kernel's statements about rows by their keys are done.",
+							 "With \"sql\" all of them pass the executor, where extensions that look at statements see them.",
+							 &payorder_row_access, ROW_ACCESS_KEYED,
+							 row_accesses, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payorder");
 }

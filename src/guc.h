@@ -8,12 +8,20 @@
 #ifndef PAYORDER_GUC_H
 #define PAYORDER_GUC_H
 
+/* The values of payorder.row_access. */
+typedef enum RowAccess
+{
+	ROW_ACCESS_KEYED,
+	ROW_ACCESS_SQL
+} RowAccess;
+
 extern int	payorder_lock_wait;
 extern int	payorder_park_alert;
 extern int	payorder_park_limit;
 extern int	payorder_poll_interval;
 extern int	payorder_full_sweep_interval;
 extern int	payorder_min_sync;
+extern int	payorder_row_access;
 extern bool payorder_store_body;
 extern char *payorder_databases;
 extern char *payorder_trace;

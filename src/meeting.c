@@ -46,7 +46,7 @@ probe(Relation heap, Relation index, const char *key, List **inserting,
 	ScanKeyEntryInitialize(&scan_key, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   C_COLLATION_OID, F_TEXTEQ,
 						   CStringGetTextDatum(key));
-	scan = payorder_index_beginscan(heap, index, &dirty);
+	scan = payorder_index_beginscan(heap, index, &dirty, 1);
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
+
 #include "errors.h"
 #include "json.h"
 #include "payment.h"
@@ -53,14 +55,9 @@ static Statement update_payment = {
 	" WHERE gateway = $1 AND txn_id = $2",
 	.arguments = "tttttllllllllzlt"
 };
-static Statement sum_payments = {
-	.sql = "SELECT pg_catalog.count(*),"
-	" least(pg_catalog.sum(kept), 9223372036854775807)::bigint, least(pg_catalog.sum(review), 9223372036854775807)::bigint,"
-	" least(pg_catalog.sum(owed), 9223372036854775807)::bigint, least(pg_catalog.sum(\"returning\"),"
-	" 9223372036854775807)::bigint,"
-	" least(pg_catalog.sum(returned), 9223372036854775807)::bigint, least(pg_catalog.sum(disputed), 9223372036854775807)::bigint,"
-	" least(pg_catalog.sum(undone), 9223372036854775807)::bigint, least(pg_catalog.sum(overdrawn), 9223372036854775807)::bigint"
-	" FROM payorder.payments WHERE order_no = $1",
+static Statement pots_of_order = {
+	.sql = "SELECT kept, review, owed, \"returning\", returned, disputed, undone,"
+	" overdrawn FROM payorder.payments WHERE order_no = $1",
 	.arguments = "t"
 };
 
@@ -312,16 +309,36 @@ payorder_payment_event(const Payment *payment, Order *order,
 	payorder_event_append_payment(payment->received_at, &record);
 }
 
+/* Adds as far as a bigint goes. */
+static void
+add(int64 *sum, int64 amount)
+{
+	if (pg_add_s64_overflow(*sum, amount, sum))
+		*sum = PG_INT64_MAX;
+}
+
 /* Sums over all payments of an order, whatever their disposition. */
 OrderPots
 payorder_payments_sum(const char *order_no)
 {
-	OrderPots	result;
-	Reader		reader = payorder_row(payorder_query(&sum_payments, order_no),
-									  0);
+	OrderPots	result = {0};
+	Rows	   *rows = payorder_query(&pots_of_order, order_no);
 
-	result.payments = payorder_read_number(&reader);
-	result.sum = read_pots(&reader);
+	result.payments = rows->count;
+	for (int i = 0; i < rows->count; i++)
+	{
+		Reader		reader = payorder_row(rows, i);
+		Pots		pots = read_pots(&reader);
+
+		add(&result.sum.kept, pots.kept);
+		add(&result.sum.review, pots.review);
+		add(&result.sum.owed, pots.owed);
+		add(&result.sum.returning, pots.returning);
+		add(&result.sum.returned, pots.returned);
+		add(&result.sum.disputed, pots.disputed);
+		add(&result.sum.undone, pots.undone);
+		add(&result.sum.overdrawn, pots.overdrawn);
+	}
 	return result;
 }
 

@@ -36,6 +36,7 @@
 #include "checks.h"
 #include "compat.h"
 #include "guc.h"
+#include "keyed.h"
 #include "relation.h"
 
 #define MOST_ARGUMENTS	32
@@ -187,6 +188,16 @@ limit_lock_wait(void)
 }
 
 static void
+read_arguments(const Statement *statement, va_list *arguments, Datum *values,
+			   char *nulls)
+{
+	for (int i = 0; statement->arguments[i] != '\0'; i++)
+		values[i] = next_argument(statement->arguments[i], arguments,
+								  &nulls[i]);
+}
+
+/* Has the executor do a statement, within SPI. */
+static void
 run(Statement *statement, va_list *arguments)
 {
 	Datum		values[MOST_ARGUMENTS];
@@ -195,13 +206,11 @@ run(Statement *statement, va_list *arguments)
 	int			saved = LockTimeout;
 	int			result = 0;
 
-	for (int i = 0; statement->arguments[i] != '\0'; i++)
-		values[i] = next_argument(statement->arguments[i], arguments,
-								  &nulls[i]);
+	read_arguments(statement, arguments, values, nulls);
 	if (statement->plan == NULL)
 		prepare(statement);
 	statement_depth = trigger_depth();
-	limit_lock_wait();
+	limit_lock_wait(); if (getenv("PAYSPI")) elog(LOG, "SPI %d %d %.110s", statement->stage, statement->keyed != NULL, statement->sql);
 	PG_TRY();
 	{
 		result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
@@ -217,10 +226,44 @@ run(Statement *statement, va_list *arguments)
 	if (result < 0)
 		elog(ERROR, "could not execute statement: %s",
 			 SPI_result_code_string(result));
+	if (statement->stage == NOT_EXECUTED)
+		statement->stage = EXECUTED;
 }
 
-static void
-copy_cell(Cell *cell, Form_pg_attribute attribute, Datum value)
+/*
+ * Does a statement by its key, if it is one of that kind and the case is plain;
+ * else it is the executor's.
+ */
+static bool
+run_keyed(Statement *statement, va_list *arguments, KeyedRun *keyed)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[MOST_ARGUMENTS];
+	char		nulls[MOST_ARGUMENTS];
+	int			saved = LockTimeout;
+	volatile bool done = false;
+
+	if (!payorder_keyed_begin(statement, keyed))
+		return false;
+	read_arguments(statement, arguments, values, nulls);
+	limit_lock_wait();
+	PG_TRY();
+	{
+		done = payorder_keyed_perform(keyed, values, nulls, caller);
+	}
+	PG_FINALLY();
+	{
+		LockTimeout = saved;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	payorder_keyed_end(keyed);
+	return done;
+}
+
+/* Copies a value to the current memory context. */
+void
+payorder_copy_cell(Cell *cell, Form_pg_attribute attribute, Datum value)
 {
 	switch (attribute->atttypid)
 	{
@@ -280,7 +323,8 @@ copy_rows(SPITupleTable *table)
 											  j + 1, &cell->isnull);
 
 			if (!cell->isnull)
-				copy_cell(cell, TupleDescAttr(table->tupdesc, j), value);
+				payorder_copy_cell(cell, TupleDescAttr(table->tupdesc, j),
+								   value);
 		}
 	}
 	return rows;
@@ -294,7 +338,14 @@ payorder_query(Statement *statement,...)
 	MemoryContext inner;
 	Rows	   *rows;
 	va_list		arguments;
+	KeyedRun	keyed;
+	bool		done;
 
+	va_start(arguments, statement);
+	done = run_keyed(statement, &arguments, &keyed);
+	va_end(arguments);
+	if (done)
+		return payorder_keyed_rows(&keyed);
 	SPI_connect();
 	va_start(arguments, statement);
 	run(statement, &arguments);
@@ -312,7 +363,14 @@ payorder_execute(Statement *statement,...)
 {
 	int64		processed;
 	va_list		arguments;
+	KeyedRun	keyed;
+	bool		done;
 
+	va_start(arguments, statement);
+	done = run_keyed(statement, &arguments, &keyed);
+	va_end(arguments);
+	if (done)
+		return keyed.processed;
 	SPI_connect();
 	va_start(arguments, statement);
 	run(statement, &arguments);

@@ -33,6 +33,13 @@ typedef struct Statement
 	const char *sql;
 	const char *arguments;
 	SPIPlanPtr	plan;
+	struct Keyed *keyed;		/* how it is done without the executor */
+	enum
+	{
+		NOT_EXECUTED,			/* by the executor, as the plan now is */
+		EXECUTED,
+		LOOKED_AT				/* for how it can be done without */
+	}			stage;
 } Statement;
 
 /* One column of a result row; which member counts follows from its type. */
@@ -67,6 +74,8 @@ typedef struct Reader
 extern Rows *payorder_query(Statement *statement,...);
 extern int64 payorder_execute(Statement *statement,...);
 
+extern void payorder_copy_cell(Cell *cell, Form_pg_attribute attribute,
+							   Datum value);
 extern bool payorder_in_statement(void);
 
 static inline Reader

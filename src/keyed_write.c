@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * keyed_write.c
+ *		INSERT, UPDATE and DELETE of one row by its key.
+ *
+ * They return false, with nothing written, where the plain case is not the
+ * case: see keyed.c.
+ *
+ * An INSERT with ON CONFLICT DO NOTHING is speculative, as the executor's: it
+ * looks for the key, waits for who is just writing it, writes the row with a
+ * token that makes others wait for this decision, and takes it back if an
+ * index shows that somebody was faster.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/rel.h"
+
+#include "checks.h"
+#include "compat.h"
+#include "keyed.h"
+
+static ResultRelInfo *
+result_relation(KeyedRun *run)
+{
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+
+	info->ri_RelationDesc = run->relation;
+	payorder_checks_hand_over(info);
+	return info;
+}
+
+/* Opens all indexes of the table, with what is kept of them. */
+static void
+open_indexes(KeyedRun *run, ResultRelInfo *info)
+{
+	Keyed	   *keyed = run->keyed;
+
+	info->ri_NumIndices = keyed->index_count;
+	info->ri_IndexRelationDescs = palloc(sizeof(Relation) * keyed->index_count);
+	info->ri_IndexRelationInfo = palloc(sizeof(IndexInfo *) * keyed->index_count);
+	for (int i = 0; i < keyed->index_count; i++)
+	{
+		IndexInfo  *index = palloc(sizeof(IndexInfo));
+
+		/* a copy, since an access method may leave its things in it */
+		memcpy(index, keyed->indexes[i].info, sizeof(IndexInfo));
+		index->ii_Context = CurrentMemoryContext;
+		info->ri_IndexRelationDescs[i] = index_open(keyed->indexes[i].index,
+													RowExclusiveLock);
+		info->ri_IndexRelationInfo[i] = index;
+	}
+}
+
+static TupleTableSlot *
+new_slot(KeyedRun *run)
+{
+	return MakeSingleTupleTableSlot(run->keyed->description,
+									table_slot_callbacks(run->relation));
+}
+
+/* Sets the columns that a statement assigns; the others are there. */
+static void
+assign(KeyedRun *run, TupleTableSlot *slot)
+{
+	Keyed	   *keyed = run->keyed;
+
+	for (int i = 0; i < keyed->assigned_count; i++)
+	{
+		int			at = keyed->assigned[i] - 1;
+
+		slot->tts_values[at] = ExecEvalExpr(keyed->assigned_values[i],
+											run->context,
+											&slot->tts_isnull[at]);
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(run->relation);
+}
+
+static void
+check_row(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
+{
+	if (RelationGetDescr(run->relation)->constr != NULL)
+		ExecConstraints(info, slot, run->estate);
+	if (run->relation->rd_rel->relispartition)
+		ExecPartitionCheck(info, slot, run->estate, true);
+}
+
+/* ---- INSERT ---- */
+
+/* One try to write the row and its keys; false if another was faster. */
+static bool
+insert_speculatively(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
+{
+	TransactionId self = GetCurrentTransactionId();
+	bool		conflict = false;
+	uint32		token = SpeculativeInsertionLockAcquire(self);
+
+	table_tuple_insert_speculative(run->relation, slot,
+								   run->estate->es_output_cid, 0, NULL, token);
+	payorder_insert_index_tuples(info, slot, run->estate, false, true,
+								 &conflict, run->keyed->arbiters,
+								 NO_INDEX_UPDATED);
+	table_tuple_complete_speculative(run->relation, slot, token, !conflict);
+	SpeculativeInsertionLockRelease(self);
+	return !conflict;
+}
+
+/*
+ * Inserts the row if its key is not there; false if it is, but perhaps not for
+ * this transaction's snapshot.
+ */
+static bool
+insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
+{
+	ItemPointerData there;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!payorder_check_index_constraints(info, slot, run->estate, &there,
+											  run->keyed->arbiters))
+			return !IsolationUsesXactSnapshot();
+	} while (!insert_speculatively(run, info, slot));
+	run->processed = 1;
+	return true;
+}
+
+bool
+payorder_keyed_insert(KeyedRun *run)
+{
+	ResultRelInfo *info = result_relation(run);
+	TupleTableSlot *slot = new_slot(run);
+	bool		plain = true;
+
+	memset(slot->tts_isnull, true, run->keyed->description->natts);
+	assign(run, slot);
+	ExecMaterializeSlot(slot);
+	check_row(run, info, slot);
+	open_indexes(run, info);
+	if (run->keyed->or_nothing)
+		plain = insert_or_nothing(run, info, slot);
+	else
+	{
+		table_tuple_insert(run->relation, slot, run->estate->es_output_cid, 0,
+						   NULL);
+		payorder_insert_index_tuples(info, slot, run->estate, false, false,
+									 NULL, NIL, NO_INDEX_UPDATED);
+		run->processed = 1;
+	}
+	ExecCloseIndices(info);
+	ExecDropSingleTupleTableSlot(slot);
+	return plain;
+}
+
+/* ---- UPDATE and DELETE ---- */
+
+/* Writes the new version of a row; false if others have changed it. */
+static bool
+update_row(KeyedRun *run, TupleTableSlot *old)
+{
+	ResultRelInfo *info = result_relation(run);
+	TupleTableSlot *new = new_slot(run);
+	UpdatedIndexes updated = NO_INDEX_UPDATED;
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result	result;
+
+	slot_getallattrs(old);
+	memcpy(new->tts_values, old->tts_values,
+		   sizeof(Datum) * run->keyed->description->natts);
+	memcpy(new->tts_isnull, old->tts_isnull,
+		   sizeof(bool) * run->keyed->description->natts);
+	assign(run, new);
+	ExecMaterializeSlot(new);
+	check_row(run, info, new);
+	result = table_tuple_update(run->relation, &old->tts_tid, new,
+								run->estate->es_output_cid,
+								run->estate->es_snapshot, InvalidSnapshot,
+								true, &failure, &mode, &updated);
+	if (result == TM_Ok && payorder_updates_indexes(updated))
+	{
+		open_indexes(run, info);
+		payorder_insert_index_tuples(info, new, run->estate, true, false,
+									 NULL, NIL, updated);
+		ExecCloseIndices(info);
+	}
+	ExecDropSingleTupleTableSlot(new);
+	return result == TM_Ok;
+}
+
+static bool
+delete_row(KeyedRun *run, TupleTableSlot *old)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(run->relation, &old->tts_tid,
+							  run->estate->es_output_cid,
+							  run->estate->es_snapshot, InvalidSnapshot, true,
+							  &failure, false) == TM_Ok;
+}
+
+/* Finds the one row of an UPDATE or DELETE and changes it. */
+bool
+payorder_keyed_change(KeyedRun *run)
+{
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	bool		plain = true;
+
+	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
+	scan = payorder_keyed_scan(run, &index);
+	if (scan == NULL)
+		return true;
+	slot = new_slot(run);
+	if (payorder_keyed_next(run, scan, slot))
+	{
+		plain = run->keyed->command == CMD_UPDATE ? update_row(run, slot) :
+			delete_row(run, slot);
+		run->processed = plain ? 1 : 0;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	index_close(index, NoLock);
+	return plain;
+}
