@@ -123,10 +123,13 @@ decide(Decision *d)
 		return;
 	if (d->order != NULL && !d->draining)
 	{
-		if (!payorder_drain_older(d))
-			return;
-		d->order = payorder_order_lock(d->order_no);
-		if (d->stored && !d->own_key && !payorder_lock_key(d))
+		bool		in_turn = payorder_drain_older(d);
+		bool		drained = d->order == NULL;
+
+		if (drained)
+			d->order = payorder_order_lock(d->order_no);
+		if (!in_turn || (drained && d->stored && !d->own_key &&
+						 !payorder_lock_key(d)))
 			return;
 	}
 	payorder_resolve(d);

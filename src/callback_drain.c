@@ -283,8 +283,9 @@ is_about(const Waiting *waiting, const Message *m)
 }
 
 /*
- * Line 12, with the order's lock had: applies what is older and deferred.
- * False if this one has to queue behind.
+ * Line 12, with the order's lock had: applies what is older and deferred,
+ * after which the order is not known any more.  False if this one has to queue
+ * behind.
  */
 bool
 payorder_drain_older(Decision *d)
@@ -313,6 +314,7 @@ payorder_drain_older(Decision *d)
 	payorder_queue_add(&d->rest, older, count);
 	while (!behind && (waiting = payorder_queue_next(&d->rest, own)) != NULL)
 	{
+		d->order = NULL;
 		if (!is_of_another(waiting, d->order_no))
 			behind = blocks(drain_one(waiting, &d->rest, false));
 	}
