@@ -109,7 +109,9 @@ static void
 decide(Decision *d)
 {
 	reset(d);
-	payorder_resolve(d);
+	if (!d->resolved)
+		payorder_resolve(d);
+	d->resolved = false;
 	if (payorder_decide_address(d))
 	{
 		if (d->stored && !d->own_key)
@@ -383,12 +385,18 @@ decide_invalid(Decision *d)
 static void
 take_key_and_decide(Decision *d)
 {
+	bool		valid = payorder_message_is_valid(&d->message, d->gateway);
+
+	if (valid)
+		payorder_resolve(d);
+	d->resolved = valid;
 	d->at_key = true;
-	d->gone = !payorder_callback_insert(&d->message);
+	d->gone = !payorder_callback_insert(&d->message,
+										valid ? d->order_no : NULL);
 	d->at_key = false;
 	if (d->gone)
 		return;
-	if (payorder_message_is_valid(&d->message, d->gateway))
+	if (valid)
 		payorder_decide_and_finish(d);
 	else
 		decide_invalid(d);
@@ -402,7 +410,7 @@ take_key_and_defer(Decision *d)
 
 	/* Here too a row of payments may be another transaction's. */
 	d->at_key = true;
-	d->gone = !payorder_callback_insert(&d->message);
+	d->gone = !payorder_callback_insert(&d->message, NULL);
 	if (d->gone)
 		return;
 	reset(d);

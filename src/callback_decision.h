@@ -73,6 +73,7 @@ typedef struct Decision
 	int			tries;			/* how often it raised before */
 
 	/* address: what the message names */
+	bool		resolved;		/* just now, without a lock */
 	bool		names_differ;
 	const char *order_no;
 	Order	   *order;			/* locked, once it is */
@@ -175,7 +176,8 @@ extern Callback *payorder_callback_other(const Message *message,
 extern void payorder_callback_forget(const Message *message);
 extern Callback *payorder_callback_lock(const Waiting *waiting);
 extern bool payorder_callback_skip_locked(const Waiting *waiting);
-extern bool payorder_callback_insert(const Message *message);
+extern bool payorder_callback_insert(const Message *message,
+									 const char *order_no);
 extern void payorder_callback_refill(const Message *message);
 extern void payorder_callback_restate(const Message *message);
 extern void payorder_callback_record(Decision *decision);

@@ -45,9 +45,9 @@ static Statement skip_callback = {
 };
 static Statement insert_callback = {
 	.sql = "INSERT INTO payorder.callbacks (" FACT_COLUMNS ", body, body_sha256,"
-	" received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
-	" $13, $14) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
-	.arguments = "ttttttLbtztjyz"
+	" received_at, order_no) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
+	" $11, $12, $13, $14, $15) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
+	.arguments = "ttttttLbtztjyzt"
 };
 static Statement refill_callback = {
 	.sql = "UPDATE payorder.callbacks SET"
@@ -67,7 +67,8 @@ static Statement restate_callback = {
 	.arguments = "ttttttLbtz"
 };
 static Statement record_verdict = {
-	.sql = "UPDATE payorder.callbacks SET order_no = coalesce($4, order_no),"
+	.sql = "UPDATE payorder.callbacks SET order_no ="
+	" CASE WHEN verdict IS NULL THEN $4 ELSE coalesce($4, order_no) END,"
 	" first_verdict = coalesce(first_verdict, $5), verdict = $5, detail = $6,"
 	" error = $7, decided_at = $8,"
 	" single_amount = coalesce($9, single_amount)"
@@ -386,10 +387,11 @@ amount_of(const Message *message)
 
 /*
  * Writes the key row of a message, without a verdict; false if the key is
- * there already.  Waits for another transaction that is writing it.
+ * there already.  Waits for another transaction that is writing it.  With the
+ * order that it will most likely be about, its verdict changes no index.
  */
 bool
-payorder_callback_insert(const Message *message)
+payorder_callback_insert(const Message *message, const char *order_no)
 {
 	return payorder_execute(&insert_callback, message->gateway,
 							message->txn_id,
@@ -401,7 +403,7 @@ payorder_callback_insert(const Message *message)
 							message->source,
 							payorder_store_body ? message->payload : NULL,
 							digest_of(message->payload),
-							payorder_now()) == 1;
+							payorder_now(), order_no) == 1;
 }
 
 static void
