@@ -697,12 +697,10 @@ payorder_keyed_recognise(CachedPlanSource *source, int parameter_count)
 	Keyed	   *keyed;
 	bool		usable;
 
-	if (list_length(source->query_list) != 1 || source->dependsOnRLS ||
-		!is_simple(query) || !is_known_command(query))
+	if (list_length(source->query_list) != 1 || !is_simple(query) || !is_known_command(query))
 		return NULL;
 	table = linitial_node(RangeTblEntry, query->rtable);
-	if (table->rtekind != RTE_RELATION || table->securityQuals != NIL ||
-		table->tablesample != NULL)
+	if (table->rtekind != RTE_RELATION || table->tablesample != NULL)
 		return NULL;
 	relation = table_open(table->relid, table->rellockmode);
 	keyed = new_keyed();
