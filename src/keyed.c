@@ -31,6 +31,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -77,6 +78,7 @@ recognise(Statement *statement)
 	return statement->keyed != NULL;
 }
 
+/* Whether the executor has no reason to refuse; an owner is remembered. */
 static bool
 may_run(Keyed *keyed)
 {
@@ -90,7 +92,8 @@ may_run(Keyed *keyed)
 	if (pg_class_aclmask(keyed->relation, GetUserId(), keyed->rights,
 						 ACLMASK_ALL) != keyed->rights)
 		return false;
-	keyed->user = GetUserId();
+	if (payorder_owns_relation(keyed->relation, GetUserId()))
+		keyed->user = GetUserId();
 	return true;
 }
 

@@ -14,9 +14,11 @@
  *
  * All else is left to the executor: joins, subqueries, aggregates, RETURNING,
  * volatile conditions; tables with row security, rules, children, generated
- * columns, or triggers that are not the kernel's own.  The kernel's own say
- * nothing about what the kernel does: statement triggers let it pass, and those
- * of orders find the row as it was written when no BEFORE trigger is there.
+ * columns, or triggers that are not the kernel's own; and whatever calls a
+ * user's function, so that nothing here is ever entered twice.  The kernel's
+ * own triggers say nothing about what the kernel does: statement triggers let it
+ * pass, and those of orders find the row as it was written when no BEFORE
+ * trigger is there.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,28 +51,7 @@
 #include "checks.h"
 #include "compat.h"
 #include "keyed.h"
-
-/* One condition of WHERE. */
-typedef struct Condition
-{
-	Expr	   *expression;
-	AttrNumber	column;			/* 0: it is no comparison with a value */
-	Oid			operator;		/* column operator value */
-	Oid			collation;
-	Expr	   *value;
-	bool		used;			/* as a key of the scan */
-} Condition;
-
-/* What an index can do for a statement. */
-typedef struct Match
-{
-	Oid			index;
-	int			equal;			/* so many columns have a value */
-	bool		unique;			/* and that is at most one row */
-	ScanDirection direction;
-	List	   *conditions;		/* of Condition, in the order of columns */
-	List	   *columns;		/* of the index, for each */
-} Match;
+#include "keyed_match.h"
 
 /* ---- what is out of question ---- */
 
@@ -170,6 +151,18 @@ has_foreign_triggers(Relation relation, CmdType command)
 	return false;
 }
 
+/* Whether the table's CHECKs call only what is the server's own. */
+static bool
+checks_server_only(const TupleConstr *constraints)
+{
+	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
+	{
+		if (payorder_calls_users(stringToNode(constraints->check[i].ccbin)))
+			return false;
+	}
+	return true;
+}
+
 static bool
 is_plain_table(Relation relation, CmdType command)
 {
@@ -179,225 +172,10 @@ is_plain_table(Relation relation, CmdType command)
 		!relation->rd_rel->relhassubclass &&
 		!relation->rd_rel->relrowsecurity && !relation->rd_rel->relhasrules &&
 		(command == CMD_SELECT || !has_foreign_triggers(relation, command)) &&
+		(command == CMD_SELECT || checks_server_only(constraints)) &&
 		(constraints == NULL ||
 		 (!constraints->has_generated_stored &&
 		  !payorder_has_virtual_columns(constraints)));
-}
-
-/* ---- conditions and indexes ---- */
-
-static bool
-is_value(Node *node)
-{
-	return !contain_var_clause(node) && !contain_volatile_functions(node);
-}
-
-/* Reads "column operator value", or the reverse of it. */
-static void
-read_comparison(Condition *condition, OpExpr *operation)
-{
-	Node	   *left;
-	Node	   *right;
-	Oid			operator = operation->opno;
-
-	if (list_length(operation->args) != 2)
-		return;
-	left = linitial(operation->args);
-	right = lsecond(operation->args);
-	if (!IsA(left, Var))
-	{
-		Node	   *swap = left;
-
-		left = right;
-		right = swap;
-		operator = get_commutator(operator);
-	}
-	if (!IsA(left, Var) || !OidIsValid(operator) || !is_value(right))
-		return;
-	condition->column = ((Var *) left)->varattno;
-	condition->operator = operator;
-	condition->collation = operation->inputcollid;
-	condition->value = (Expr *) right;
-}
-
-static List *
-read_conditions(Node *where)
-{
-	List	   *conditions = NIL;
-	ListCell   *cell;
-
-	if (where == NULL)
-		return NIL;
-	foreach(cell, make_ands_implicit(canonicalize_qual(expression_planner((Expr *) where),
-													   false)))
-	{
-		Condition  *condition = palloc0(sizeof(Condition));
-
-		condition->expression = lfirst(cell);
-		if (IsA(condition->expression, OpExpr))
-			read_comparison(condition, (OpExpr *) condition->expression);
-		conditions = lappend(conditions, condition);
-	}
-	return conditions;
-}
-
-static List *
-expressions_of(List *conditions, bool only_unused)
-{
-	List	   *expressions = NIL;
-	ListCell   *cell;
-
-	foreach(cell, conditions)
-	{
-		Condition  *condition = lfirst(cell);
-
-		if (!only_unused || !condition->used)
-			expressions = lappend(expressions, condition->expression);
-	}
-	return expressions;
-}
-
-static int
-strategy_of(const Condition *condition, Relation index, int column)
-{
-	if (condition->column == 0 ||
-		condition->column != index->rd_index->indkey.values[column] ||
-		condition->collation != index->rd_indcollation[column])
-		return 0;
-	return get_op_opfamily_strategy(condition->operator,
-									index->rd_opfamily[column]);
-}
-
-/* Takes the conditions on one column of an index; whether one is equality. */
-static bool
-match_column(Match *match, List *conditions, Relation index, int column)
-{
-	ListCell   *cell;
-
-	foreach(cell, conditions)
-	{
-		if (strategy_of(lfirst(cell), index, column) == BTEqualStrategyNumber)
-		{
-			match->conditions = lappend(match->conditions, lfirst(cell));
-			match->columns = lappend_int(match->columns, column);
-			return true;
-		}
-	}
-	foreach(cell, conditions)
-	{
-		if (strategy_of(lfirst(cell), index, column) != 0)
-		{
-			match->conditions = lappend(match->conditions, lfirst(cell));
-			match->columns = lappend_int(match->columns, column);
-		}
-	}
-	return false;
-}
-
-/* The direction in which a column is sorted as the index has it, or none. */
-static ScanDirection
-direction_of(const SortGroupClause *sort, List *targets, Relation index,
-			 int column)
-{
-	Node	   *expression = (Node *) get_sortgroupclause_expr((SortGroupClause *) sort,
-															   targets);
-	Oid			family;
-	Oid			type;
-	int16		strategy;
-
-	if (!IsA(expression, Var) || column >= index->rd_index->indnkeyatts ||
-		((Var *) expression)->varattno != index->rd_index->indkey.values[column] ||
-		exprCollation(expression) != index->rd_indcollation[column] ||
-		index->rd_indoption[column] != 0 ||
-		!get_ordering_op_properties(sort->sortop, &family, &type, &strategy) ||
-		family != index->rd_opfamily[column])
-		return NoMovementScanDirection;
-	if (strategy == BTLessStrategyNumber && !sort->nulls_first)
-		return ForwardScanDirection;
-	if (strategy == BTGreaterStrategyNumber && sort->nulls_first)
-		return BackwardScanDirection;
-	return NoMovementScanDirection;
-}
-
-/* Whether the index gives the rows in the order that is asked for. */
-static bool
-match_order(Match *match, const Query *query, Relation index)
-{
-	int			column = match->equal;
-	ListCell   *cell;
-
-	match->direction = ForwardScanDirection;
-	if (match->unique)
-		return true;
-	foreach(cell, query->sortClause)
-	{
-		ScanDirection direction = direction_of(lfirst(cell), query->targetList,
-											   index, column++);
-
-		if (direction == NoMovementScanDirection ||
-			(cell != list_head(query->sortClause) &&
-			 direction != match->direction))
-			return false;
-		match->direction = direction;
-	}
-	return true;
-}
-
-static bool
-is_usable_index(Relation index, List *conditions)
-{
-	Form_pg_index form = index->rd_index;
-
-	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid ||
-		!form->indisready || !form->indislive || form->indcheckxmin)
-		return false;
-	return predicate_implied_by(RelationGetIndexPredicate(index),
-								expressions_of(conditions, false), false);
-}
-
-static Match *
-match_index(const Query *query, List *conditions, Relation index)
-{
-	Match	   *match = palloc0(sizeof(Match));
-
-	if (!is_usable_index(index, conditions))
-		return NULL;
-	match->index = RelationGetRelid(index);
-	while (match->equal < index->rd_index->indnkeyatts &&
-		   match_column(match, conditions, index, match->equal))
-		match->equal++;
-	match->unique = index->rd_index->indisunique &&
-		index->rd_index->indimmediate &&
-		match->equal == index->rd_index->indnkeyatts;
-	if (match->conditions == NIL || !match_order(match, query, index))
-		return NULL;
-	return match;
-}
-
-static bool
-is_better(const Match *match, const Match *than)
-{
-	if (than == NULL || match->unique != than->unique)
-		return than == NULL || match->unique;
-	return list_length(match->conditions) > list_length(than->conditions);
-}
-
-static Match *
-best_index(const Query *query, List *conditions, Relation relation)
-{
-	Match	   *best = NULL;
-	ListCell   *cell;
-
-	foreach(cell, RelationGetIndexList(relation))
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		Match	   *match = match_index(query, conditions, index);
-
-		if (match != NULL && is_better(match, best))
-			best = match;
-		index_close(index, AccessShareLock);
-	}
-	return best;
 }
 
 /* ---- what is to be done ---- */
@@ -471,17 +249,17 @@ keep_lock(Keyed *keyed, const Query *query)
 static bool
 keep_where(Keyed *keyed, const Query *query, Relation relation)
 {
-	List	   *conditions = read_conditions(query->jointree->quals);
+	List	   *conditions = payorder_conditions(query->jointree->quals);
 	List	   *rest;
 	Match	   *match;
 
-	if (contain_volatile_functions((Node *) expressions_of(conditions, false)))
+	if (contain_volatile_functions((Node *) payorder_condition_expressions(conditions, false)))
 		return false;
-	match = best_index(query, conditions, relation);
+	match = payorder_best_index(query, conditions, relation);
 	if (match == NULL || (!match->unique && query->commandType != CMD_SELECT))
 		return false;
 	keep_keys(keyed, match);
-	rest = expressions_of(conditions, true);
+	rest = payorder_condition_expressions(conditions, true);
 	if (rest != NIL)
 		keyed->filter = ExecInitQual(copyObject(rest), NULL);
 	if (query->limitCount != NULL)
@@ -697,7 +475,8 @@ payorder_keyed_recognise(CachedPlanSource *source, int parameter_count)
 	Keyed	   *keyed;
 	bool		usable;
 
-	if (list_length(source->query_list) != 1 || !is_simple(query) || !is_known_command(query))
+	if (list_length(source->query_list) != 1 || !is_simple(query) ||
+		!is_known_command(query))
 		return NULL;
 	table = linitial_node(RangeTblEntry, query->rtable);
 	if (table->rtekind != RTE_RELATION || table->tablesample != NULL)
