@@ -103,8 +103,8 @@ static Statement find_quiet = {
 	.arguments = "A"
 };
 static const char archive_sql[] =
-	"INSERT INTO payorder.purge_archive (order_no, purged_at, content)"
-	" SELECT o.order_no, pg_catalog.now(), pg_catalog.json_build_object("
+	"INSERT INTO payorder.purge_archive (order_no, version, purged_at, content)"
+	" SELECT o.order_no, o.version, pg_catalog.now(), pg_catalog.json_build_object("
 	"'order', pg_catalog.row_to_json(o), 'events',"
 	" (SELECT pg_catalog.json_agg(e ORDER BY e.seq)"
 	" FROM payorder.events_%1$02d AS e"

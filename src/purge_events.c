@@ -92,9 +92,12 @@ static Statement behind = {
 	.arguments = "i"
 };
 static Statement note_freed = {
-	.sql = "INSERT INTO payorder.events_freed"
+	.sql = "INSERT INTO payorder.events_freed AS f"
 	" (slot, before, upto_id, carried, freed_at)"
-	" VALUES ($1, $2, $3, $4, pg_catalog.now())",
+	" VALUES ($1, $2, $3, $4, pg_catalog.now())"
+	" ON CONFLICT (slot, before) DO UPDATE SET carried = excluded.carried,"
+	" upto_id = greatest(f.upto_id, excluded.upto_id),"
+	" freed_at = excluded.freed_at",
 	.arguments = "izli"
 };
 

@@ -10,8 +10,8 @@
  * is no setting, and nothing that SQL can reach: the triggers ask for it, and
  * besides that the statement must be one of the kernel's own (relation.c).
  *
- * A subtransaction that is rolled back inside of a removal ends it: what is
- * left of the work is then refused, never let through.
+ * A subtransaction that is rolled back inside of the work, as by a user's
+ * trigger that catches an error, is none of its business.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 #include "removal.h"
 
 static int	removals = 0;
+static int	begun_at = 0;		/* how deep in subtransactions */
 
 bool
 payorder_in_removal(void)
@@ -40,7 +41,8 @@ static void
 at_subtransaction_end(SubXactEvent event, SubTransactionId id,
 					  SubTransactionId parent, void *argument)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
+	if (event == SUBXACT_EVENT_ABORT_SUB &&
+		GetCurrentTransactionNestLevel() <= begun_at)
 		removals = 0;
 }
 
@@ -61,7 +63,8 @@ void
 payorder_remove(void (*work) (void *), void *argument)
 {
 	watch_ends();
-	removals++;
+	if (removals++ == 0)
+		begun_at = GetCurrentTransactionNestLevel();
 	PG_TRY();
 	{
 		work(argument);

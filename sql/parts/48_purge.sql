@@ -37,7 +37,8 @@ CREATE TABLE payorder.events_freed (
     before timestamptz NOT NULL,
     upto_id bigint NOT NULL,
     carried integer NOT NULL,
-    freed_at timestamptz NOT NULL
+    freed_at timestamptz NOT NULL,
+    PRIMARY KEY (slot, before)
 );
 COMMENT ON TABLE payorder.events_freed IS
 'when which partition of the log was freed: events written before that instant, with ids up to upto_id, are gone, but for those carried over';
@@ -48,13 +49,15 @@ CREATE TRIGGER events_freed_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder
 /* No guard: what is in it is the owner's, to be taken elsewhere. */
 CREATE TABLE payorder.purge_archive (
     order_no text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
     purged_at timestamptz NOT NULL,
-    content json NOT NULL
+    content json NOT NULL,
+    PRIMARY KEY (order_no, version)
 );
+COMMENT ON COLUMN payorder.purge_archive.version IS 'orders.version; another one each time that an order is purged';
 COMMENT ON TABLE payorder.purge_archive IS
 'what purge(archive => true) has removed: a row for each order, with its row, events, callbacks, conflicts and tasks as JSON; the owner takes it elsewhere and empties it';
 SELECT pg_catalog.pg_extension_config_dump('payorder.purge_archive', '');
-CREATE INDEX purge_archive_order ON payorder.purge_archive (order_no);
 
 CREATE TYPE payorder.purge_counts AS (
     "position" text,

@@ -39,7 +39,7 @@ DECLARE
         "payorder_gateway": [],
         "payorder_ingest": [],
         "payorder_worker": [],
-        "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "events", "attempts",
+        "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "purged_orders", "events", "attempts",
                              "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
                              "guarded", "guard_events"],
         "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "currencies",
