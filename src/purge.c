@@ -48,6 +48,7 @@
 static Statement next_orders[RING_SLOTS];
 static Statement note_purged[RING_SLOTS];
 static Statement archive[RING_SLOTS];
+static Statement any_event[RING_SLOTS];
 
 /* The next numbers after $1, up to $2, by the index. */
 static const char next_orders_sql[] =
@@ -59,6 +60,8 @@ static const char next_orders_sql[] =
 	" ORDER BY e.order_no LIMIT 1), n.i + 1"
 	" FROM n WHERE n.order_no IS NOT NULL AND n.i < $2)"
 	" SELECT order_no FROM n WHERE order_no IS NOT NULL ORDER BY order_no";
+static const char any_event_sql[] =
+	"SELECT 1 FROM payorder.events_%02d LIMIT 1";
 static Statement lock_closed = {
 	.sql = "SELECT o.order_no FROM payorder.orders AS o"
 	" WHERE o.order_no = ANY ($1) AND o.closed_at < $2 AND o.updated_at < $2"
@@ -349,18 +352,23 @@ purge_month(Step *step)
 										  payorder_texts(closed)));
 }
 
+static bool
+has_events(int slot)
+{
+	char	   *name = psprintf("payorder.events_%02d", slot);
+
+	return !payorder_query(&is_empty, name)->cells[0].truth &&
+		payorder_query(payorder_for_slot(any_event, any_event_sql, "",
+										 slot))->count > 0;
+}
+
 /* Passes over months without events. */
 static void
 skip_empty(Step *step)
 {
-	while (step->month <= step->last_month && step->after[0] == '\0')
-	{
-		char	   *name = psprintf("payorder.events_%02d", slot_of(step));
-
-		if (!payorder_query(&is_empty, name)->cells[0].truth)
-			return;
+	while (step->month <= step->last_month && step->after[0] == '\0' &&
+		   !has_events(slot_of(step)))
 		next_month(step);
-	}
 }
 
 /* ---- tasks without an order ---- */
