@@ -91,6 +91,12 @@ static Statement first_since = {
 	.arguments = "z"
 };
 
+static Statement purged_until = {
+	.sql = "SELECT pg_catalog.max(before), pg_catalog.max(upto_id)"
+	" FROM payorder.events_freed",
+	.arguments = ""
+};
+
 PG_FUNCTION_INFO_V1(payorder_create_consumer);
 PG_FUNCTION_INFO_V1(payorder_drop_consumer);
 PG_FUNCTION_INFO_V1(payorder_next_events);
@@ -363,6 +369,24 @@ payorder_ack_events(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
+/* A place whose events are purged is refused: who is sent there misses some. */
+static void
+refuse_purged(TimestampTz at, int64 first_id)
+{
+	Rows	   *rows = payorder_query(&purged_until);
+
+	if (rows->cells[0].isnull ||
+		(at >= rows->cells[0].time && first_id > rows->cells[1].number))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("events of that time are purged"),
+			 errdetail("Events up to %s, with ids up to " INT64_FORMAT ", are purged, but for those of unfinished orders.",
+					   timestamptz_to_str(rows->cells[0].time),
+					   rows->cells[1].number),
+			 errhint("Give a later place; at => '-infinity' begins with the first event that is there.")));
+}
+
 /*
  * A batch of all that is committed now, from an id on; the whole log is what
  * comes after its begin.
@@ -391,6 +415,7 @@ place_at(Cursor *cursor, TimestampTz at)
 		place_from(cursor, 1);
 		return;
 	}
+	refuse_purged(at, PG_INT64_MAX);
 	rows = payorder_query(&first_since, at);
 	place_from(cursor, rows->cells[0].isnull ? PG_INT64_MAX :
 			   rows->cells[0].number);
@@ -453,7 +478,10 @@ payorder_seek_events(PG_FUNCTION_ARGS)
 				 errhint("Give the time or the id, 1 or more, of the first event to get.")));
 	get_cursor(&lock_cursor, consumer, &cursor);
 	if (PG_ARGISNULL(1))
+	{
+		refuse_purged(DT_NOEND, PG_GETARG_INT64(2));
 		place_from(&cursor, PG_GETARG_INT64(2));
+	}
 	else
 		place_at(&cursor, PG_GETARG_TIMESTAMPTZ(1));
 	cursor.batch++;

@@ -3,7 +3,8 @@
  * create.c
  *		create_order: an order comes into the world.
  *
- * The row is written first, which makes a second creator wait or see it; then
+ * The row is written first, which makes a second creator wait or see it, and
+ * the number of an order that was purged stays that order's; then
  * its first event and timers; then it meets the callbacks that came before
  * it.  An order of amount 0 is paid at once, by the same way as any other,
  * through the built-in gateway "none".
@@ -27,8 +28,9 @@
 static Statement insert_order = {
 	.sql = "INSERT INTO payorder.orders (order_no, machine_id, state, amount,"
 	" currency, pay_by, cooling_off, created_at, updated_at, closed_at,"
-	" attributes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, NULL,"
-	" coalesce($9, '{}')) ON CONFLICT (order_no) DO NOTHING",
+	" attributes) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $8, NULL,"
+	" coalesce($9, '{}') WHERE NOT EXISTS (SELECT FROM payorder.purged_orders"
+	" WHERE order_no = $1) ON CONFLICT (order_no) DO NOTHING",
 	.arguments = "titltzvzJ"
 };
 
@@ -206,12 +208,29 @@ first_amount(const Order *order)
 													   order->created_at);
 	int64		amount = order->amount;
 
-	if (payload != NULL)
+	if (payload == NULL)
+		payorder_event_first_amount(order->order_no, &amount);
+	else
 		payorder_json_bigint(payorder_json_member(payorder_json_parse(payload,
 																	  ERRCODE_DATA_CORRUPTED,
 																	  "event"),
 												  "amount"), &amount);
 	return amount;
+}
+
+/*
+ * The number is new, or was purged after this statement's snapshot: who
+ * purges an order writes its number down before the order goes.
+ */
+static void
+meet_purged(const char *order_no)
+{
+	if (payorder_meet("purged_orders_pkey", order_no,
+					  GetCurrentTimestamp()).there)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("order \"%s\" was purged meanwhile", order_no),
+				 errhint("Retry the transaction.")));
 }
 
 /* The same order again, or PO003. */
@@ -258,6 +277,7 @@ payorder_create_order(PG_FUNCTION_ARGS)
 	call = read_call(fcinfo);
 	if (insert(&call, find_machine(call.machine), payorder_now()))
 	{
+		meet_purged(call.order_no);
 		order = payorder_order_lock(call.order_no);
 		begin(&call, order);
 		if (call.amount == 0)

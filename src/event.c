@@ -17,6 +17,9 @@
  * Statements name the partition itself: a plan for the parent would lock all
  * 64 of them at each run.
  *
+ * An order that was purged has left its last number and hash, from which its
+ * chain goes on if it is brought back (order_purged.c).
+ *
  * What is hashed (version 1): the byte 1; the hash before (32 zero bytes for
  * the first); then order_no, seq, event, from_state, to_state, actor, source,
  * reason, SHA-256 of payload, request_id, trace, gateway, txn_id and at.  A
@@ -53,6 +56,13 @@ static Statement by_request[RING_SLOTS];
 static Statement first_payload[RING_SLOTS];
 static Statement chain[RING_SLOTS];
 
+/* A purged order's chain goes on from what is kept of it. */
+static Statement find_anchor = {
+	.sql = "SELECT last_seq, last_hash, base_seq, base_hash, away, first_amount"
+	" FROM payorder.purged_orders WHERE order_no = $1",
+	.arguments = "t"
+};
+
 static const char last_event_sql[] =
 	"SELECT seq, hash FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1 ORDER BY seq DESC LIMIT 1";
@@ -84,33 +94,36 @@ static const char first_payload_sql[] =
 	"SELECT payload FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1 AND seq = 1";
 static Statement order_created_at = {
-	.sql = "SELECT created_at FROM payorder.orders WHERE order_no = $1",
+	.sql = "SELECT created_at FROM payorder.orders WHERE order_no = $1"
+	" UNION ALL SELECT created_at FROM payorder.purged_orders"
+	" WHERE order_no = $1 AND away",
 	.arguments = "t"
 };
 
 PG_FUNCTION_INFO_V1(payorder_verify_events);
 
-/* The statement of one partition, made from its template when first used. */
-static Statement *
-for_slot(Statement *statements, const char *template, const char *arguments,
-		 int slot)
+/*
+ * The statement of one partition, made from its template, which names the
+ * slot in one or two places, or by %1$d, when first used.
+ */
+Statement *
+payorder_for_slot(Statement *statements, const char *template,
+				  const char *arguments, int slot)
 {
 	Statement  *statement = &statements[slot];
 
 	if (statement->sql == NULL)
 	{
-		char		sql[1024];
-
-		snprintf(sql, sizeof(sql), template, slot, slot);
-		statement->sql = MemoryContextStrdup(TopMemoryContext, sql);
+		statement->sql = MemoryContextStrdup(TopMemoryContext,
+											 psprintf(template, slot, slot));
 		statement->arguments = arguments;
 	}
 	return statement;
 }
 
-/* (12 * year + month) mod 64 of an instant in UTC. */
-static int
-slot_of(TimestampTz created_at)
+/* 12 * year + month of an instant in UTC. */
+int
+payorder_month_of(TimestampTz created_at)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -119,7 +132,13 @@ slot_of(TimestampTz created_at)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
-	return (12 * tm.tm_year + tm.tm_mon) & (RING_SLOTS - 1);
+	return 12 * tm.tm_year + tm.tm_mon;
+}
+
+static int
+slot_of(TimestampTz created_at)
+{
+	return payorder_month_of(created_at) & (RING_SLOTS - 1);
 }
 
 static void
@@ -208,7 +227,7 @@ insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	payorder_epoch_note();
 	/* Consumers rely on it that a transaction has its number before its ids. */
 	(void) GetTopTransactionId();
-	if (payorder_execute(for_slot(insert_event, insert_event_sql,
+	if (payorder_execute(payorder_for_slot(insert_event, insert_event_sql,
 								  "tLttttttttjttzy", slot),
 						 order_no, seq, event->gateway, event->txn_id,
 						 event->event, event->from_state, event->to_state,
@@ -217,6 +236,18 @@ insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 						 event->cause.request_id, trace, event->at,
 						 hash) != 1)
 		elog(ERROR, "could not append event");
+}
+
+/* The last number and hash of an order that was purged, 0 if it never was. */
+static int64
+anchored(const char *order_no, uint8 before[SHA256_BYTES])
+{
+	Rows	   *rows = payorder_query(&find_anchor, order_no);
+
+	if (rows->count == 0)
+		return 0;
+	memcpy(before, VARDATA(rows->cells[1].bytes), SHA256_BYTES);
+	return rows->cells[0].number;
 }
 
 /*
@@ -228,7 +259,7 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 					  const Event *event)
 {
 	int			slot = slot_of(created_at);
-	Rows	   *rows = payorder_query(for_slot(last_event, last_event_sql,
+	Rows	   *rows = payorder_query(payorder_for_slot(last_event, last_event_sql,
 											   "t", slot), order_no);
 	uint8		before[SHA256_BYTES] = {0};
 	const char *trace = payorder_current_trace();
@@ -241,6 +272,8 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 		seq = payorder_read_number(&reader) + 1;
 		memcpy(before, VARDATA(payorder_read_bytes(&reader)), SHA256_BYTES);
 	}
+	else if (event->from_state != NULL)
+		seq = anchored(order_no, before) + 1;
 	insert(slot, order_no, &seq, event, trace,
 		   payorder_event_hash(before, order_no, seq, event, trace));
 	return seq;
@@ -261,7 +294,7 @@ payorder_event_append_payment(TimestampTz received_at, const Event *event)
 int
 payorder_last_state_change(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(for_slot(last_change, last_change_sql,
+	Rows	   *rows = payorder_query(payorder_for_slot(last_change, last_change_sql,
 											   "t",
 											   slot_of(created_at)),
 									  order_no);
@@ -273,18 +306,30 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 TimestampTz
 payorder_last_entry(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(for_slot(last_entry, last_entry_sql, "t",
+	Rows	   *rows = payorder_query(payorder_for_slot(last_entry, last_entry_sql, "t",
 											   slot_of(created_at)),
 									  order_no);
 
 	return rows->count == 0 ? created_at : rows->cells[0].time;
 }
 
+/* The amount with which an order was created that was purged since. */
+bool
+payorder_event_first_amount(const char *order_no, int64 *amount)
+{
+	Rows	   *rows = payorder_query(&find_anchor, order_no);
+
+	if (rows->count == 0)
+		return false;
+	*amount = rows->cells[5].number;
+	return true;
+}
+
 /* The payload of an order's first event, NULL if it has none. */
 char *
 payorder_event_first_payload(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(for_slot(first_payload, first_payload_sql,
+	Rows	   *rows = payorder_query(payorder_for_slot(first_payload, first_payload_sql,
 											   "t", slot_of(created_at)),
 									  order_no);
 
@@ -296,7 +341,7 @@ Event *
 payorder_event_by_request(const char *order_no, TimestampTz created_at,
 						  const char *request_id)
 {
-	Rows	   *rows = payorder_query(for_slot(by_request, by_request_sql,
+	Rows	   *rows = payorder_query(payorder_for_slot(by_request, by_request_sql,
 											   "tt",
 											   slot_of(created_at)),
 									  order_no, request_id);
@@ -352,6 +397,39 @@ check_link(Reader *reader, const char *order_no, int expected_seq,
 	return NULL;
 }
 
+/*
+ * Where a chain of which rows are there begins: the number before its first
+ * one, and the hash of that.  Only of a purged order may some be missing.
+ */
+static int
+begin_of_chain(const Rows *rows, Rows *anchor, uint8 before[SHA256_BYTES])
+{
+	if (rows->count == 0 || anchor->count == 0)
+		return 0;
+	for (int i = 0; i < 4; i += 2)
+	{
+		const Cell *seq = &anchor->cells[i];
+
+		if (!seq->isnull && !seq[1].isnull &&
+			VARSIZE(seq[1].bytes) == VARHDRSZ + SHA256_BYTES &&
+			rows->cells[0].number == seq->number + 1)
+		{
+			memcpy(before, VARDATA(seq[1].bytes), SHA256_BYTES);
+			return (int) seq->number;
+		}
+	}
+	return 0;
+}
+
+/* Whether a chain is at the end that was noted when the order was purged. */
+static bool
+differs_from_anchor(const Rows *anchor, int seq,
+					const uint8 before[SHA256_BYTES])
+{
+	return anchor->count > 0 && anchor->cells[0].number == seq &&
+		memcmp(VARDATA(anchor->cells[1].bytes), before, SHA256_BYTES) != 0;
+}
+
 Datum
 payorder_verify_events(PG_FUNCTION_ARGS)
 {
@@ -362,28 +440,35 @@ payorder_verify_events(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	bool		nulls[5] = {0};
 	int			checked = 0;
+	int			begin;
+	Rows	   *anchor;
 
 	if (rows->count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_NO_SUCH_ORDER),
 				 errmsg("no order \"%s\"", order_no),
 				 errhint("Check the order number.")));
-	rows = payorder_query(for_slot(chain, chain_sql, "t",
+	rows = payorder_query(payorder_for_slot(chain, chain_sql, "t",
 								   slot_of(rows->cells[0].time)),
 						  order_no);
-	if (rows->count == 0)
+	anchor = payorder_query(&find_anchor, order_no);
+	begin = begin_of_chain(rows, anchor, before);
+	if (rows->count == 0 && (anchor->count == 0 || !anchor->cells[4].truth))
 		problem = "event is missing";
 	while (problem == NULL && checked < rows->count)
 	{
 		Reader		reader = payorder_row(rows, checked);
 
 		checked++;
-		problem = check_link(&reader, order_no, checked, before);
+		problem = check_link(&reader, order_no, begin + checked, before);
+		if (problem == NULL &&
+			differs_from_anchor(anchor, begin + checked, before))
+			problem = "event does not match its hash";
 	}
 	values[0] = CStringGetTextDatum(order_no);
 	values[1] = Int32GetDatum(rows->count);
 	values[2] = BoolGetDatum(problem == NULL);
-	values[3] = Int32GetDatum(Max(checked, 1));
+	values[3] = Int32GetDatum(begin + Max(checked, 1));
 	nulls[3] = problem == NULL;
 	values[4] = problem == NULL ? (Datum) 0 : CStringGetTextDatum(problem);
 	nulls[4] = problem == NULL;

@@ -34,6 +34,12 @@ typedef struct Event
 	TimestampTz at;
 } Event;
 
+struct Statement;
+
+extern struct Statement *payorder_for_slot(struct Statement *statements,
+										   const char *template,
+										   const char *arguments, int slot);
+extern int	payorder_month_of(TimestampTz created_at);
 extern bytea *payorder_event_hash(const uint8 *before, const char *order_no,
 								  int seq, const Event *event,
 								  const char *trace);
@@ -45,6 +51,7 @@ extern void payorder_event_append_payment(TimestampTz received_at,
 extern Event *payorder_event_by_request(const char *order_no,
 										TimestampTz order_created_at,
 										const char *request_id);
+extern bool payorder_event_first_amount(const char *order_no, int64 *amount);
 extern char *payorder_event_first_payload(const char *order_no,
 										  TimestampTz order_created_at);
 extern int	payorder_last_state_change(const char *order_no,

@@ -135,7 +135,7 @@ is_without_effect(const Trigger *trigger, CmdType command)
 	if (command == CMD_UPDATE &&
 		RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
 		return true;
-	return lets_kernel_pass(trigger->tgfoid);
+	return trigger->tgnargs == 0 && lets_kernel_pass(trigger->tgfoid);
 }
 
 static bool

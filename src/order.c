@@ -57,6 +57,13 @@ static Statement update_order = {
 	" closed_at = $11, amount = $12, machine_id = $13 WHERE order_no = $1",
 	.arguments = "ttlllllblzzli"
 };
+static Statement find_purged = {
+	.sql = "SELECT order_no, machine_id, state, amount, currency, paid_amount,"
+	" 0::bigint, refunded_amount, disputed_amount, 0::bigint, frozen, version,"
+	" NULL::timestamptz, NULL::interval, created_at, purged_at, closed_at"
+	" FROM payorder.purged_orders WHERE order_no = $1 AND away",
+	.arguments = "t"
+};
 static Statement has_payment = {
 	.sql = "SELECT 1 FROM payorder.payments"
 	" WHERE order_no = $1 AND disposition = 'order' LIMIT 1",
@@ -112,11 +119,25 @@ read_order(Rows *rows)
 	return order;
 }
 
-/* The order as it is, without a lock; NULL if there is none. */
+/* The order as it is, or was when it was purged; NULL if there is none. */
 Order *
 payorder_order_find(const char *order_no)
 {
-	return read_order(payorder_query(&find_order, order_no));
+	Order	   *order = read_order(payorder_query(&find_order, order_no));
+
+	return order != NULL ? order :
+		read_order(payorder_query(&find_purged, order_no));
+}
+
+/* One that was purged comes back, and is locked like any other. */
+static Order *
+lock_by(Statement *statement, const char *order_no)
+{
+	Rows	   *rows = payorder_query(statement, order_no);
+
+	if (rows->count == 0 && payorder_order_bring_back(order_no))
+		rows = payorder_query(statement, order_no);
+	return read_order(rows);
 }
 
 /*
@@ -126,14 +147,14 @@ payorder_order_find(const char *order_no)
 Order *
 payorder_order_lock(const char *order_no)
 {
-	return read_order(payorder_query(&lock_order, order_no));
+	return lock_by(&lock_order, order_no);
 }
 
 /* Locks an order if nobody holds it; NULL if somebody does or it is gone. */
 Order *
 payorder_order_skip_locked(const char *order_no)
 {
-	return read_order(payorder_query(&try_lock_order, order_no));
+	return lock_by(&try_lock_order, order_no);
 }
 
 /* Raises PO002 if the order is not there. */

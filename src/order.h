@@ -48,6 +48,7 @@ typedef struct About
 } About;
 
 extern Order *payorder_order_find(const char *order_no);
+extern bool payorder_order_bring_back(const char *order_no);
 extern Order *payorder_order_lock(const char *order_no);
 extern Order *payorder_order_required(Order *order, const char *order_no);
 extern Order *payorder_order_skip_locked(const char *order_no);

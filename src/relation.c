@@ -38,6 +38,7 @@
 #include "guc.h"
 #include "keyed.h"
 #include "relation.h"
+#include "removal.h"
 
 #define MOST_ARGUMENTS	32
 
@@ -584,6 +585,7 @@ payorder_duration(const Interval *interval, int64 *microseconds)
  * Statement trigger of tables that nobody but the kernel changes.  Its own
  * statements are those that fire this one level of triggers below where they
  * were begun; what a user's trigger does inside of them is a level deeper.
+ * Of a table whose trigger has an argument, rows are removed by purge() only.
  */
 Datum
 payorder_refuse_change(PG_FUNCTION_ARGS)
@@ -597,7 +599,8 @@ payorder_refuse_change(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager",
 						"refuse_change"),
 				 errhint("It is the extension's own trigger function.")));
-	if (statement_depth >= 0 && trigger_depth() == statement_depth + 1)
+	if (statement_depth >= 0 && trigger_depth() == statement_depth + 1 &&
+		(trigger->tg_trigger->tgnargs == 0 || payorder_in_removal()))
 		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		command = "DELETE";

@@ -29,4 +29,4 @@ SELECT pg_catalog.pg_extension_config_dump('payorder.installation', '');
 CREATE FUNCTION payorder.refuse_change() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'payorder_refuse_change';
 COMMENT ON FUNCTION payorder.refuse_change() IS
-'trigger: refuses UPDATE, DELETE or TRUNCATE of rows that only the kernel changes (SQLSTATE 42501)';
+'trigger: refuses UPDATE, DELETE or TRUNCATE of rows that only the kernel changes; with an argument, also the kernel''s outside of purge() (SQLSTATE 42501)';

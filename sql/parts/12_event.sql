@@ -45,7 +45,7 @@ CREATE INDEX events_payment ON payorder.events (gateway, txn_id)
     WHERE order_no IS NULL;
 
 CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.events
-    FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change('purge');
 
 /*
  * The ring: made and registered here, because what is made later can't be
@@ -60,7 +60,7 @@ BEGIN
         partition := 'events_' OPERATOR(pg_catalog.||) pg_catalog.lpad(n::text, 2, '0');
         EXECUTE pg_catalog.format('CREATE TABLE payorder.%I PARTITION OF payorder.events FOR VALUES IN (%s)',
                                   partition, n);
-        EXECUTE pg_catalog.format('CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.%I FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change()',
+        EXECUTE pg_catalog.format('CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payorder.%I FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change(''purge'')',
                                   partition);
         PERFORM pg_catalog.pg_extension_config_dump(('payorder.' OPERATOR(pg_catalog.||) partition)::pg_catalog.regclass, '');
     END LOOP;

@@ -125,4 +125,4 @@ CREATE TRIGGER orders_state AFTER UPDATE ON payorder.orders FOR EACH ROW
     WHEN (OLD.state IS DISTINCT FROM NEW.state)
     EXECUTE FUNCTION payorder.order_state_changed();
 CREATE TRIGGER orders_kept BEFORE DELETE OR TRUNCATE ON payorder.orders
-    FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change();
+    FOR EACH STATEMENT EXECUTE FUNCTION payorder.refuse_change('purge');

@@ -221,6 +221,10 @@ UNION ALL
                GROUP BY 1, 2, 3) AS e
       ON e.gateway = p.gateway AND e.txn_id = p.txn_id AND e.pot = p.pot
     WHERE coalesce(p.amount, 0) <> coalesce(e.amount, 0)
+      -- what moved before an order was purged is told by no event any more
+      AND NOT EXISTS (SELECT FROM payorder.payments AS q
+                      JOIN payorder.purged_orders AS u ON u.order_no = q.order_no
+                      WHERE q.gateway = coalesce(p.gateway, e.gateway) AND q.txn_id = coalesce(p.txn_id, e.txn_id))
 UNION ALL
     -- payments match the pay callbacks one to one
     SELECT 'payment_has_callback', p.gateway || ':' || p.txn_id, 'no pay callback, or one with another amount'
@@ -242,7 +246,11 @@ UNION ALL
                   o.paid_amount, coalesce(s.paid, 0), o.refunding_amount, coalesce(s.refunding, 0),
                   o.refunded_amount, coalesce(s.refunded, 0), o.disputed_amount, coalesce(s.disputed, 0),
                   o.overdrawn_amount, coalesce(s.overdrawn, 0))
-    FROM payorder.orders AS o
+    FROM (SELECT w.order_no, w.paid_amount, w.refunding_amount, w.refunded_amount, w.disputed_amount, w.overdrawn_amount
+          FROM payorder.orders AS w
+          UNION ALL
+          SELECT u.order_no, u.paid_amount, 0, u.refunded_amount, u.disputed_amount, 0
+          FROM payorder.purged_orders AS u WHERE u.away) AS o
     LEFT JOIN (
         SELECT p.order_no, sum(p.amount - p.undone) AS paid, sum(p."returning") AS refunding,
                sum(p.returned) AS refunded, sum(p.disputed) AS disputed, sum(p.overdrawn) AS overdrawn
@@ -382,28 +390,39 @@ UNION ALL
           EXISTS (SELECT FROM payorder.callbacks_waiting AS w
                   WHERE w.gateway = c.gateway AND w.txn_id = c.txn_id AND w.event = c.event)
 UNION ALL
+    -- a purged order is away, or there again
+    SELECT 'purged_or_there', u.order_no, CASE WHEN u.away THEN 'both' ELSE 'neither' END
+    FROM payorder.purged_orders AS u
+    WHERE u.away = EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = u.order_no)
+UNION ALL
     -- references that foreign keys would keep, were there any
     SELECT 'reference', r.what, r.value
     FROM (SELECT 'attempts.order_no' AS what, a.order_no AS value FROM payorder.attempts AS a
-          WHERE NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = a.order_no)
+          WHERE NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = a.order_no AND u.away)
+            AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = a.order_no)
           UNION ALL
           SELECT 'payments.order_no', p.order_no FROM payorder.payments AS p
           WHERE p.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = p.order_no AND u.away)
             AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = p.order_no)
           UNION ALL
           SELECT 'timers.order_no', t.order_no FROM payorder.timers AS t
-          WHERE NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = t.order_no)
+          WHERE NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = t.order_no AND u.away)
+            AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = t.order_no)
           UNION ALL
           SELECT 'refunds.order_no', f.order_no FROM payorder.refunds AS f
           WHERE f.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = f.order_no AND u.away)
             AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = f.order_no)
           UNION ALL
           SELECT 'callbacks.order_no', c.order_no FROM payorder.callbacks AS c
           WHERE c.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = c.order_no AND u.away)
             AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = c.order_no)
           UNION ALL
           SELECT DISTINCT 'events.order_no', v.order_no FROM payorder.events AS v
           WHERE v.order_no IS NOT NULL
+            AND NOT EXISTS (SELECT FROM payorder.purged_orders AS u WHERE u.order_no = v.order_no AND u.away)
             AND NOT EXISTS (SELECT FROM payorder.orders AS o WHERE o.order_no = v.order_no)
           UNION ALL
           SELECT 'callbacks_waiting.event', w.gateway || ':' || w.txn_id || ':' || w.event

@@ -26,7 +26,7 @@ DECLARE
                              "consumer_lag", "event_digest", "parse_amount", "format_amount"],
         "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
-                           "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "start_worker",
+                           "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "purge", "purge_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
                            "settle_refund", "request_refund", "request_refunds", "reprice_order", "order_money",
@@ -39,10 +39,10 @@ DECLARE
         "payorder_gateway": [],
         "payorder_ingest": [],
         "payorder_worker": [],
-        "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "events", "attempts",
+        "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "purged_orders", "events", "attempts",
                              "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
                              "guarded", "guard_events"],
-        "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "gateways", "currencies",
+        "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "currencies",
                            "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
         "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits"]}';
 BEGIN

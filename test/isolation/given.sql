@@ -52,7 +52,7 @@ BEGIN
                             'callbacks_waiting', 'refunds', 'refund_limits', 'refund_hours',
                             'first_decisions', 'automatic_returns', 'installation', 'timers',
                             'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished', 'guard_events',
-                            'task_keys', 'consumer_cursors'))
+                            'task_keys', 'consumer_cursors', 'purged_orders', 'events_freed', 'purge_archive'))
       AND pg_relation_size(c.oid) > 0;
     IF used IS NOT NULL THEN
         EXECUTE 'TRUNCATE ' || used;
@@ -99,6 +99,32 @@ CREATE PROCEDURE given.closed_order(order_no text) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM payorder.create_order(order_no, 100, 'CNY');
     PERFORM payorder.fire(order_no, 'cancel', 'buyer');
+END
+$$;
+
+CREATE PROCEDURE given.completed_order(order_no text) LANGUAGE plpgsql AS $$
+BEGIN
+    CALL given.paid_order(order_no);
+    PERFORM payorder.sweep(at => now() + interval '10 minutes');
+    PERFORM payorder.fire(order_no, 'ship'), payorder.fire(order_no, 'complete');
+END
+$$;
+
+/* Four months pass and purge() is called: what it did. */
+CREATE FUNCTION given.purge() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    c payorder.purge_counts;
+    orders integer := 0;
+    month text := '';
+BEGIN
+    LOOP
+        c := payorder.purge_some('60 days', c.position, at => now() + interval '120 days');
+        orders := orders + c.orders;
+        month := month || coalesce(', held by ' || c.held_by, '')
+            || CASE WHEN c.freed IS NULL THEN '' ELSE ', a month freed, carried ' || c.carried END;
+        EXIT WHEN c.position IS NULL;
+    END LOOP;
+    RETURN orders || ' orders' || month;
 END
 $$;
 
@@ -245,6 +271,10 @@ FROM (
                      'overdrawn ' || nullif(o.overdrawn_amount, 0),
                      CASE WHEN o.frozen THEN 'frozen' END) AS content
     FROM payorder.orders AS o
+    UNION ALL
+    SELECT 1, p.order_no, 1, 'purged', p.order_no,
+           concat_ws(' ', p.state, CASE WHEN p.away THEN 'away' ELSE 'there' END, 'at', p.last_seq)
+    FROM payorder.purged_orders AS p
     UNION ALL
     SELECT 2, e.order_no, e.seq, 'event', e.order_no || ' ' || e.seq,
            concat_ws(' ', e.event,

@@ -111,6 +111,10 @@ INSERT INTO contract VALUES
         'order_no text, actor text, reason text'),
     ('migrate_orders', 'procedure', '',
         'IN name text, IN from_version integer, IN to_version integer, IN reason text DEFAULT NULL::text, IN batch integer DEFAULT 1000, INOUT moved bigint DEFAULT 0'),
+    ('purge', 'procedure', '',
+        $$IN older_than interval, IN archive boolean DEFAULT false, IN batch integer DEFAULT 1000, IN longest interval DEFAULT '01:00:00'::interval, INOUT orders bigint DEFAULT 0, INOUT tasks bigint DEFAULT 0, INOUT freed integer DEFAULT 0, INOUT held_by text DEFAULT NULL::text$$),
+    ('purge_some', 'volatile definer pinned enable_seqscan=off enable_bitmapscan=off plan_cache_mode=force_generic_plan jit=off TimeZone=UTC DateStyle=ISO, YMD bytea_output=hex', 'payorder.purge_counts',
+        'older_than interval, "position" text DEFAULT NULL::text, max_orders integer DEFAULT 1000, archive boolean DEFAULT false, at timestamptz DEFAULT now()'),
     ('run_sweeps', 'procedure', '',
         $$IN batch integer DEFAULT 100, IN longest interval DEFAULT '00:00:50'::interval$$),
     ('schedule', 'volatile definer pinned', 'bigint',
@@ -166,7 +170,7 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND NOT p.prosecdef
-      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'migrate_orders', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
+      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'migrate_orders', 'purge', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
     'all are definers but the triggers that only refuse, the procedure that commits, what makes roles and what is done to users'' tables');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
@@ -241,6 +245,9 @@ INSERT INTO columns_contract VALUES
          refunded_amount bigint, disputed_amount bigint, overdrawn_amount bigint, frozen boolean,
          pay_by timestamptz, created_at timestamptz, updated_at timestamptz, closed_at timestamptz,
          attributes jsonb'),
+    ('purge_counts',
+        'position text, looked_at integer, orders bigint, callbacks bigint, tasks bigint, failed integer,
+         freed integer, carried integer, held_by text'),
     ('refund_info',
         'refund_no text, order_no text, gateway text, payment text, amount bigint, currency text,
          cause text, state text, requested_at timestamptz, succeeded_at timestamptz'),
@@ -347,7 +354,7 @@ CREATE TEMP TABLE guarded (name text, refused text);
 INSERT INTO guarded VALUES
     ('attempts', 'DTU'), ('callback_conflicts', 'DTU'), ('callbacks', 'DTU'), ('events', 'DTU'),
     ('guard_events', 'DTU'), ('machines', 'DTU'), ('orders', 'DT'), ('payments', 'DTU'), ('refunds', 'DTU'), ('state_timers', 'DTU'),
-    ('states', 'DTU'), ('transitions', 'DTU');
+    ('states', 'DTU'), ('transitions', 'DTU'), ('purged_orders', 'DTU'), ('events_freed', 'DTU');
 SELECT bag_eq($$
     SELECT format('%s %s', c.relname,
                   concat(CASE WHEN bit_or(t.tgtype) & 8 <> 0 THEN 'D' END,

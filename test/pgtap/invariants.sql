@@ -266,6 +266,22 @@ INSERT INTO cases VALUES
  $$UPDATE payorder.callbacks SET order_no = 'nowhere' WHERE txn_id = 't-paid'$$, 'reference callbacks.order_no'),
 ('events are of an order',
  $$DELETE FROM payorder.orders WHERE order_no = 'cancel'$$, 'reference events.order_no, reference timers.order_no'),
+('a purged order is away',
+ $$INSERT INTO payorder.purged_orders (order_no, away, frozen, machine_id, state, currency, amount, first_amount,
+       paid_amount, refunded_amount, disputed_amount, version, created_at, closed_at, purged_at, last_seq, last_hash)
+   SELECT 'open', true, false, 1, 'completed', 'CNY', 1, 1, 0, 0, 0, 1, now(), now(), now(), 99, ''$$,
+ 'purged_or_there open'),
+('... or there again',
+ $$INSERT INTO payorder.purged_orders (order_no, away, frozen, machine_id, state, currency, amount, first_amount,
+       paid_amount, refunded_amount, disputed_amount, version, created_at, closed_at, purged_at, last_seq, last_hash)
+   SELECT 'nowhere', false, false, 1, 'completed', 'CNY', 1, 1, 0, 0, 0, 1, now(), now(), now(), 99, ''$$,
+ 'purged_or_there nowhere'),
+('... with the sums over its payments',
+ $$WITH gone AS (DELETE FROM payorder.orders WHERE order_no = 'paid' RETURNING *)
+   INSERT INTO payorder.purged_orders (order_no, away, frozen, machine_id, state, currency, amount, first_amount,
+       paid_amount, refunded_amount, disputed_amount, version, created_at, closed_at, purged_at, last_seq, last_hash)
+   SELECT order_no, true, false, 1, 'completed', 'CNY', 1, 1, 99, 0, 0, 1, created_at, now(), now(), 99, '' FROM gone$$,
+ 'order_money_is_sum paid'),
 ('what waits is a callback',
  $$UPDATE payorder.callbacks_waiting SET event = 'authorised' WHERE txn_id = 'early'$$,
  'callback_has_verdict g:early:pay, reference callbacks_waiting.event, review_is_looked_after g:early'),

@@ -78,6 +78,8 @@ INSERT INTO rights VALUES
     ('retry_dead', 'admin support', $$payorder.retry_dead(-1, 'me', 'why')$$),
     ('retry_order', 'admin support', $$payorder.retry_order('no such', 'me', 'why')$$),
     ('migrate_orders', 'admin', NULL),
+    ('purge', 'admin', NULL),
+    ('purge_some', 'admin', $$payorder.purge_some('1 second')$$),
     ('run_sweeps', 'worker', NULL),
     ('schedule', 'admin', $$payorder.schedule()$$),
     ('set_refund_limits', 'admin', $$payorder.set_refund_limits('nowhere', NULL, '{}')$$),
@@ -140,7 +142,7 @@ INSERT INTO readable VALUES
     ('attempts', 'support'), ('attention', 'admin monitor support'), ('task_limits', 'admin monitor'), ('consumers', 'admin monitor support'), ('currencies', 'admin'),
     ('events', 'support'), ('gateways', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
     ('machines', 'admin support'),
-    ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'),
+    ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'), ('purged_orders', 'admin support'), ('events_freed', 'admin'),
     ('payments', 'support'), ('refund_limits', 'admin support'), ('refunds', 'support'), ('state_timers', 'admin support'),
     ('states', 'admin support'), ('task_kinds', 'admin'), ('transitions', 'admin support');
 
@@ -190,6 +192,8 @@ FROM roles AS r,
             ($$UPDATE payorder.consumer_cursors SET acked_id = 1$$),
             ($$SELECT FROM payorder.callbacks$$),
             ($$SELECT FROM payorder.tasks$$),
+            ($$SELECT FROM payorder.purge_archive$$),
+            ($$DELETE FROM payorder.purged_orders$$),
             ($$CREATE TABLE payorder.mine ()$$)) AS u (statement);
 
 -- ---- a role that may do one thing can't do another through it

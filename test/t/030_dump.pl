@@ -41,6 +41,12 @@ SELECT payorder.define_machine('short', '{"initial": "new", "states": {
   "done": {"type": "final"}, "dropped": {"type": "final"}},
   "parameters": {"pay_within": "2h"}}');
 
+-- an order that was purged, from a month that was freed
+SELECT payorder.create_order('P1', 100, 'CNY');
+SELECT payorder.fire('P1', 'cancel');
+SELECT orders, payorder.purge_some('60 days', position, at => now() + interval '120 days')
+FROM payorder.purge_some('60 days', archive => true, at => now() + interval '120 days');
+
 SELECT count(payorder.create_order('B' || n, 100 + n, 'CNY')) FROM generate_series(1, $ORDERS) AS n;
 SELECT count(payorder.ingest('g', 'b' || n, 'pay', 'B' || n, 100 + n, 'CNY', payload => json_build_object('n', n)))
 FROM generate_series(1, $ORDERS) AS n WHERE n % 2 = 0;
