@@ -33,12 +33,12 @@ def instructions(statements, answer, profile=None):
 
 def per_call(prepare, call, answer, first, name):
     """Instructions of a call: of 300 calls less those of 100.  The first calls
-    make plans, and choose those that are kept.  Where PROFILE names a folder,
+    make plans, and choose those that are kept.  Where BENCH_PROFILE names a folder,
     the profiles go there, for callgrind_annotate."""
     totals = {}
     for count in (100, 300):
         numbers = [*range(12), *range(50, 50 + count)]
-        folder = os.environ.get("PROFILE")
+        folder = os.environ.get("BENCH_PROFILE")
         totals[count] = instructions(
             [prepare, *(call(first + n) for n in numbers)], answer,
             folder and f"{folder}/callgrind.{name}.{count}")

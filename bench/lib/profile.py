@@ -1,4 +1,4 @@
-"""Prints where the instructions of a call go, from what PROFILE has kept.
+"""Prints where the instructions of a call go, from what BENCH_PROFILE kept.
 
     profile.py FOLDER/callgrind.SCHEMA [LIBRARY]
 

@@ -1,6 +1,7 @@
 """Times updates of payorder.orders that don't touch the state; see run.
 
     measure.py ROUNDS ROWS CALLS
+    measure.py count                 instructions of a row, by callgrind
 """
 
 import statistics
@@ -9,6 +10,7 @@ import sys
 import psycopg
 
 from bench import by_turns, cpu, ratio_of, row, say
+from instructions import per_call
 
 TABLES = ("payorder.orders", "free.orders")
 GOAL_CLIENT = 1.10
@@ -25,6 +27,7 @@ class Session:
         self.calls = 0
         self.connection = psycopg.connect(autocommit=True)
         self.libpq = self.connection.pgconn
+        self.expect(self.libpq.exec_(b"LOAD 'payorder'"))
         self.expect(self.libpq.prepare(
             b"keep", f"UPDATE {table} SET attributes = $1 WHERE order_no = $2"
             .encode(), [JSONB, TEXT]))
@@ -75,7 +78,22 @@ def wal_of(session, how, count):
         start).fetchone()
 
 
+def say_instructions():
+    """Prints instructions per row, each in a statement of its own."""
+    ours, free = (per_call(
+        f"PREPARE k (jsonb, text) AS UPDATE {table} SET attributes = $1"
+        " WHERE order_no = $2 RETURNING order_no",
+        lambda n: f"EXECUTE k('{{\"n\": 1}}', 'A-{n:09d}')",
+        "order_no = ", 1, table) for table in TABLES)
+    say("| by a single user, instructions | | |\n|---|---|---|")
+    say(f"| all triggers | {ours:,.0f} | {ours / free:.3f} |")
+    say(f"| no trigger | {free:,.0f} | 1 |")
+
+
 def main():
+    if sys.argv[1] == "count":
+        say_instructions()
+        return
     rounds, rows, calls = map(int, sys.argv[1:])
     sessions = [Session(table) for table in TABLES]
     for name, how, count, goal in (
