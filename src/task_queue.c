@@ -241,11 +241,34 @@ payorder_define_task_kind(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Whether a user may ask for a task of a kind, at an instant. */
+void
+payorder_task_check_request(const char *name, TimestampTz run_at)
+{
+	TaskKind	kind;
+
+	if (!payorder_task_kind(name, 1, &kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown task kind \"%s\"", name),
+				 errhint("Define it with define_task_kind().")));
+	if (kind.is_kernels)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("tasks of kind \"%s\" are made by the kernel only",
+						name),
+				 errhint("Use request_refund() for a refund.")));
+	if (TIMESTAMP_NOT_FINITE(run_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run_at must be finite"),
+				 errhint("Give an instant, or NULL for now.")));
+}
+
 Datum
 payorder_enqueue(PG_FUNCTION_ARGS)
 {
 	TaskRequest request = {.not_after = NO_TIME};
-	TaskKind	kind;
 
 	payorder_prevent_read_only("enqueue()");
 	request.kind = payorder_required_text(fcinfo, 0, "kind");
@@ -254,22 +277,7 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
 		PG_GETARG_TIMESTAMPTZ(3);
 	request.dedup_key = payorder_text_argument(fcinfo, 4);
-	if (!payorder_task_kind(request.kind, 1, &kind))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown task kind \"%s\"", request.kind),
-				 errhint("Define it with define_task_kind().")));
-	if (kind.is_kernels)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("tasks of kind \"%s\" are made by the kernel only",
-						request.kind),
-				 errhint("Use request_refund() for a refund.")));
-	if (TIMESTAMP_NOT_FINITE(request.run_at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("run_at must be finite"),
-				 errhint("Give an instant, or NULL for now.")));
+	payorder_task_check_request(request.kind, request.run_at);
 	if (request.payload != NULL)
 		payorder_json_parse(request.payload, ERRCODE_INVALID_PARAMETER_VALUE,
 							"payload of the task");

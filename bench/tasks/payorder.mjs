@@ -4,8 +4,7 @@ import { batch, inBatches, payloads, serve, workers } from "./steps.mjs";
 
 const ENQUEUE = {
   name: "enqueue",
-  text: "SELECT count(payorder.enqueue('mail', payload => p))" +
-    " FROM unnest($1::json[]) AS p",
+  text: "SELECT cardinality(payorder.enqueue_batch('mail', $1))",
 };
 const CLAIM = {
   name: "claim",
@@ -13,8 +12,7 @@ const CLAIM = {
 };
 const COMPLETE = {
   name: "complete",
-  text: "SELECT payorder.complete(t, k)" +
-    " FROM unnest($1::bigint[], $2::bigint[]) AS u (t, k)",
+  text: "SELECT payorder.complete_batch($1, $2) AS lost",
 };
 const connections = Array.from({ length: workers }, () => new pg.Client());
 
@@ -36,10 +34,12 @@ await serve({
 
         if (rows.length === 0) return;
         await Promise.all(rows.map((row) => handle(row.payload)));
-        await connection.query({
+        const { rows: [{ lost }] } = await connection.query({
           ...COMPLETE,
           values: [rows.map((row) => row.task), rows.map((row) => row.token)],
         });
+
+        if (lost.length > 0) throw new Error(`lost ${lost}`);
       }
     }));
   },
