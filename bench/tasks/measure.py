@@ -11,6 +11,8 @@ import time
 
 import psycopg
 
+from bench import row, say
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 NODE = f"{HERE}/node_modules/node/bin/node"
 BATCH, WORKERS = 50, 8
@@ -55,9 +57,7 @@ class Server:
         for name in os.listdir("/proc"):
             try:
                 if name.isdigit() and int(stat(name)[1]) == self.pid:
-                    with open(f"/proc/{name}/schedstat",
-                              encoding="ascii") as file:
-                        total += int(file.read().split()[0]) / 1e9
+                    total += cpu(name)
             except OSError:
                 pass    # it has ended
         return total
@@ -111,7 +111,9 @@ def measure(admin, server, system, tasks):
     taken = (enqueued - start, worked - resumed, middle - servers,
              server.cpu() - middle, cpu(client.process.pid) - clients)
     client.end()
-    print(f"{name}: " + " ".join(f"{x:.2f}" for x in taken), file=sys.stderr)
+    say(f"{name}: enqueued in {taken[0]:.2f} s, worked in {taken[1]:.2f} s;"
+        f" CPU s of the server {taken[2]:.2f} and {taken[3]:.2f},"
+        f" of the client {taken[4]:.2f}")
     return taken
 
 
@@ -125,26 +127,22 @@ def main():
         for system in SYSTEMS[shift:] + SYSTEMS[:shift]:
             times[system[0]].append(measure(admin, server, system, tasks))
     rates = {}
-    print("| system | tasks/s | enqueued/s | worked/s"
-          " | server CPU us a task | client's |\n|---|---|---|---|---|---|",
-          file=sys.stderr)
+    say("| system | tasks/s | enqueued/s | worked/s"
+        " | server CPU us a task | client's |\n|---|---|---|---|---|---|")
     details = []
     for name, taken in times.items():
         rates[name] = statistics.median(
             tasks / (enqueue + work) for enqueue, work, *_ in taken)
         enqueue, work, s1, s2, c = (statistics.median(column) / tasks
                                     for column in zip(*taken))
-        print(f"| {name} | {rates[name]:,.0f} | {1 / enqueue:,.0f}"
-              f" | {1 / work:,.0f} | {1e6 * (s1 + s2):.0f} | {1e6 * c:.0f} |",
-              file=sys.stderr)
+        say(f"| {name} | {rates[name]:,.0f} | {1 / enqueue:,.0f}"
+            f" | {1 / work:,.0f} | {1e6 * (s1 + s2):.0f} | {1e6 * c:.0f} |")
         details.append(f"{name} {rates[name]:,.0f}/s,"
                        f" {1e6 * (s1 + s2):.0f} us of server CPU a task")
     ratio = rates["payorder"] / max(rates["graphile-worker"],
                                     rates["pg-boss"])
-    print("ROW", "tasks per second, 8 workers, batches of 50, against the"
-          " better of graphile-worker and pg-boss", f"{ratio:.2f}",
-          f">= {GOAL}", "met" if ratio >= GOAL else "missed",
-          "; ".join(details), sep="\t")
+    row("tasks per second, 8 workers, batches of 50, against the better of"
+        " graphile-worker and pg-boss", ratio, ">=", GOAL, "; ".join(details))
 
 
 if __name__ == "__main__":
