@@ -117,6 +117,7 @@ class Shop:
 def main():
     rounds, *sizes = map(int, sys.argv[1:])
     shops = [Shop(size) for size in sizes]
+    shops[0].connection.execute("CHECKPOINT")
     for shop in shops:      # to warm up
         shop.round()
     taken = {size: [] for size in sizes}
