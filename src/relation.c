@@ -90,6 +90,8 @@ type_of_letter(char letter)
 			return BYTEAOID;
 		case 'A':
 			return TEXTARRAYOID;
+		case 'Q':
+			return INT8ARRAYOID;
 		case 'V':
 			return INTERVALARRAYOID;
 		case 'x':

@@ -63,6 +63,8 @@ typedef struct TaskKind
 
 extern bool payorder_task_kind(const char *name, int failures,
 							   TaskKind *kind);
+extern void payorder_task_check_request(const char *name,
+										TimestampTz run_at);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
 extern bool payorder_task_is_asked(const char *dedup_key);
 extern bool payorder_task_review(const ReviewRequest *request);

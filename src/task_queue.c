@@ -39,15 +39,20 @@ static Statement upsert_kind = {
 	" backoff_list = excluded.backoff_list",
 	.arguments = "tvivvV"
 };
-/* Which ready tasks a claim may have; AND more, then their order. */
+/*
+ * Which ready tasks a claim may have; AND more, then their order.  It reads them
+ * in the order of their index until it has enough, however many there are:
+ * nothing here can be turned into a join that would read them all, and claim()
+ * has the planner's other ways switched off.
+ */
 #define CLAIMABLE \
 	" FROM payorder.task_ready AS r" \
 	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))" \
 	" AND ($3 IS NULL OR r.gateway = ANY ($3))" \
-	" AND NOT EXISTS (SELECT FROM payorder.task_kinds AS k" \
-	" WHERE k.kind = r.kind AND k.worked_by <> 'client')" \
-	" AND NOT EXISTS (SELECT FROM payorder.gateways AS g" \
-	" WHERE g.gateway = r.gateway AND g.paused)" \
+	" AND r.kind <> ALL (ARRAY (SELECT k.kind FROM payorder.task_kinds AS k" \
+	" WHERE k.worked_by <> 'client'))" \
+	" AND (r.gateway IS NULL OR r.gateway <> ALL (ARRAY (SELECT g.gateway" \
+	" FROM payorder.gateways AS g WHERE g.paused)))" \
 	" AND NOT (r.kind = 'refund' AND r.first_tried_at IS NOT NULL" \
 	" AND EXISTS (SELECT FROM payorder.gateways AS g" \
 	" WHERE g.gateway = r.gateway" \
@@ -241,11 +246,34 @@ payorder_define_task_kind(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Whether a user may ask for a task of a kind, at an instant. */
+void
+payorder_task_check_request(const char *name, TimestampTz run_at)
+{
+	TaskKind	kind;
+
+	if (!payorder_task_kind(name, 1, &kind))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown task kind \"%s\"", name),
+				 errhint("Define it with define_task_kind().")));
+	if (kind.is_kernels)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("tasks of kind \"%s\" are made by the kernel only",
+						name),
+				 errhint("Use request_refund() for a refund.")));
+	if (TIMESTAMP_NOT_FINITE(run_at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("run_at must be finite"),
+				 errhint("Give an instant, or NULL for now.")));
+}
+
 Datum
 payorder_enqueue(PG_FUNCTION_ARGS)
 {
 	TaskRequest request = {.not_after = NO_TIME};
-	TaskKind	kind;
 
 	payorder_prevent_read_only("enqueue()");
 	request.kind = payorder_required_text(fcinfo, 0, "kind");
@@ -254,22 +282,7 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
 		PG_GETARG_TIMESTAMPTZ(3);
 	request.dedup_key = payorder_text_argument(fcinfo, 4);
-	if (!payorder_task_kind(request.kind, 1, &kind))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown task kind \"%s\"", request.kind),
-				 errhint("Define it with define_task_kind().")));
-	if (kind.is_kernels)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("tasks of kind \"%s\" are made by the kernel only",
-						request.kind),
-				 errhint("Use request_refund() for a refund.")));
-	if (TIMESTAMP_NOT_FINITE(request.run_at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("run_at must be finite"),
-				 errhint("Give an instant, or NULL for now.")));
+	payorder_task_check_request(request.kind, request.run_at);
 	if (request.payload != NULL)
 		payorder_json_parse(request.payload, ERRCODE_INVALID_PARAMETER_VALUE,
 							"payload of the task");

@@ -175,6 +175,26 @@ CREATE FUNCTION payorder.enqueue(
 COMMENT ON FUNCTION payorder.enqueue(text, text, json, timestamptz, text) IS
 'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, 42501 a kind of the kernel.';
 
+CREATE FUNCTION payorder.enqueue_batch(
+    kind text,
+    payloads json[],
+    order_nos text[] DEFAULT NULL,
+    run_at timestamptz DEFAULT NULL)
+    RETURNS bigint[]
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_enqueue_batch';
+COMMENT ON FUNCTION payorder.enqueue_batch(text, json[], text[], timestamptz) IS
+'puts up to 1000 tasks of one kind of a user''s into the queue, one for each element of payloads (NULL: {}), with the order of the same place in order_nos, ready at run_at (NULL: now); returns their ids in that order. Without dedup keys: for those enqueue(). Errors: 22023 unknown kind or bad arrays, 42501 a kind of the kernel.';
+
+CREATE FUNCTION payorder.complete_batch(tasks bigint[], tokens bigint[], results json[] DEFAULT NULL)
+    RETURNS bigint[]
+    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET plan_cache_mode = force_generic_plan
+    AS 'MODULE_PATHNAME', 'payorder_complete_batch';
+COMMENT ON FUNCTION payorder.complete_batch(bigint[], bigint[], json[]) IS
+'ends up to 1000 leased tasks of kinds of a user''s own, each with its token and result (NULL: none); returns the tasks whose lease is lost, which end nothing; the others have ended. Errors: 22023 a task of a kind of the kernel''s (then none has ended), or bad arrays or results, 55P03 a lease is locked longer than payorder.lock_wait.';
+
 CREATE FUNCTION payorder.claim(
     kinds text[] DEFAULT NULL,
     max_tasks integer DEFAULT 1,
@@ -183,6 +203,8 @@ CREATE FUNCTION payorder.claim(
     gateways text[] DEFAULT NULL)
     RETURNS SETOF payorder.task_info
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+    SET plan_cache_mode = force_generic_plan
     AS 'MODULE_PATHNAME', 'payorder_claim';
 COMMENT ON FUNCTION payorder.claim(text[], integer, interval, text, text[]) IS
 'leases up to max_tasks ready tasks, oldest first, of the given kinds and gateways (NULL: all) for lease (NULL: the kind''s own); passed over are tasks of paused gateways, of all gateways in a database that is a copy (see adopt_cluster()), and refunds whose number the gateway may have forgotten (idempotency_window), which sweep() has asked about first. Commit before the outside call. Errors: 22023 bad value.';

@@ -69,6 +69,65 @@ SELECT count(*) FROM payorder.claim();
 SELECT pg_temp.wrong();
 ROLLBACK;
 
+-- enqueue_batch: as enqueue, many at once
+BEGIN;
+SELECT pg_temp.empty();
+SELECT payorder.define_task_kind('bake');
+SELECT a, pg_temp.state_of(format('SELECT payorder.enqueue_batch(%s)', a))
+    FROM unnest(ARRAY[$$'brew', '{}'$$, $$'refund', '{}'$$, $$NULL, '{}'$$, $$'bake', NULL$$, $$'bake', '{}'$$, $$'bake', '{1,2}', '{o1}'$$,
+                      $$'bake', '{}', '{o1}'$$, $$'bake', '{1,2}', NULL$$, $$'bake', '{{1,2}}'$$, $$'bake', '{1}', run_at => 'infinity'$$,
+                      $$'bake', array_fill('{}'::json, '{1000}')$$, $$'bake', array_fill('{}'::json, '{1001}')$$,
+                      $$'bake', ARRAY['{"a": 1, "a": 2}']::json[]$$, $$'bake', ARRAY['1', '{"a": "\u0000"}']::json[]$$]) WITH ORDINALITY AS t (a, n) ORDER BY n;
+SELECT pg_temp.error_of($$SELECT payorder.enqueue_batch('bake', '{1,2}', '{o1}')$$);
+SELECT pg_temp.error_of($$SELECT payorder.enqueue_batch('bake', array_fill('{}'::json, '{1001}'))$$);
+DELETE FROM payorder.task_ready;
+SELECT payorder.enqueue_batch('bake', '{}');
+-- what a worker gets, in the order of the payloads
+SET LOCAL payorder.trace = 'trace-1';
+CREATE TEMP TABLE made ON COMMIT DROP AS
+SELECT id, n FROM unnest(payorder.enqueue_batch('bake', '{1,NULL,"\"x\"",4}', '{o1,o2,NULL,o4}')) WITH ORDINALITY AS t (id, n);
+SELECT m.n, c.kind, c.order_no, c.payload, c.attempt, c.trace, c.leased_until - c.first_tried_at
+    FROM payorder.claim(max_tasks => 10) AS c JOIN made AS m ON m.id = c.task ORDER BY m.n;
+SELECT count(*) FROM payorder.enqueue_batch('bake', '{1,2}', run_at => now() + interval '1 hour');
+SELECT count(*) FROM payorder.claim(max_tasks => 10);
+SELECT pg_temp.wrong();
+ROLLBACK;
+
+-- complete_batch: each task by its token; a lost one undoes no other
+BEGIN;
+SELECT pg_temp.empty();
+SELECT payorder.define_task_kind('bake');
+SELECT cardinality(payorder.enqueue_batch('bake', '{1,2,3,4,5}'));
+SELECT payorder.enqueue('bake', dedup_key => 'k') IS NOT NULL;
+CREATE TEMP TABLE mine ON COMMIT DROP AS SELECT row_number() OVER (ORDER BY task) AS n, task, token FROM payorder.claim(max_tasks => 10);
+SELECT a, pg_temp.state_of(format('SELECT payorder.complete_batch(%s)', a))
+    FROM unnest(ARRAY[$$'{}', '{}'$$, $$NULL, NULL$$, $$'{1}', '{}'$$, $$'{1}', NULL$$, $$'{1,2}', '{1,2}', '{1}'$$, $$'{{1,2}}', '{{1,2}}'$$,
+                      $$'{NULL}', '{NULL}'$$, $$'{1}', '{1}', ARRAY['{"a": 1, "a": 2}']::json[]$$,
+                      $$array_fill(1::bigint, '{1001}'), array_fill(1::bigint, '{1001}')$$]) WITH ORDINALITY AS t (a, n) ORDER BY n;
+-- the second has another's token, the third is given twice, the seventh is nobody's
+SELECT (SELECT array_agg(m.n ORDER BY m.n) FROM unnest(lost) AS l LEFT JOIN mine AS m ON m.task = l) AS lost
+    FROM (SELECT payorder.complete_batch(array_agg(task ORDER BY n DESC) || (SELECT task FROM mine WHERE n = 3) || 0::bigint,
+                                         array_agg(CASE n WHEN 2 THEN 0 ELSE token END ORDER BY n DESC) || (SELECT token FROM mine WHERE n = 3) || 0::bigint,
+                                         array_agg(CASE n WHEN 4 THEN NULL ELSE json_build_object('n', n) END ORDER BY n DESC) || NULL::json || NULL::json) AS lost
+          FROM mine) AS x;
+SELECT m.n, f.outcome, f.attempts, CASE WHEN m.n <> 3 THEN f.result::text END AS result FROM payorder.task_finished AS f JOIN mine AS m ON m.task = f.task_id ORDER BY m.n;
+SELECT m.n FROM payorder.task_leases AS l JOIN mine AS m ON m.task = l.task_id;
+SELECT count(*) FROM payorder.task_keys;
+-- again: all but the second are lost, by the first answer
+SELECT cardinality(payorder.complete_batch(array_agg(task), array_agg(token))) FROM mine;
+SELECT count(*) FROM payorder.task_finished;
+-- a kind of the kernel's: none has ended
+SELECT cardinality(payorder.enqueue_batch('bake', '{1}'));
+SELECT pg_temp.new_order('o1');
+SELECT pg_temp.pay('t1', 'o1');
+SELECT state FROM payorder.request_refund('R0000001', 'o1');
+CREATE TEMP TABLE kinds ON COMMIT DROP AS SELECT * FROM payorder.claim(max_tasks => 10);
+SELECT string_agg(kind, ', ' ORDER BY kind) FROM kinds;
+SELECT regexp_replace(pg_temp.error_of($$SELECT payorder.complete_batch(array_agg(task), array_agg(token)) FROM kinds$$), 'task \d+', 'task N');
+SELECT count(*) FROM payorder.task_leases;
+SELECT pg_temp.wrong();
+ROLLBACK;
+
 -- dedup_key: one open task; a key is free again once its task has ended (41)
 BEGIN;
 SELECT pg_temp.empty();
@@ -347,5 +406,5 @@ SELECT attempts, outcome, result FROM payorder.task_finished;
 ROLLBACK;
 
 BEGIN READ ONLY;
-SELECT f, pg_temp.state_of('SELECT payorder.' || f) FROM unnest(ARRAY[$$enqueue('bake')$$, 'claim()', 'heartbeat(1, 1)', $$retry_dead(1, 'a', 'b')$$, $$define_task_kind('bake')$$]) AS f;
+SELECT f, pg_temp.state_of('SELECT payorder.' || f) FROM unnest(ARRAY[$$enqueue('bake')$$, $$enqueue_batch('bake', '{1}')$$, $$complete_batch('{1}', '{1}')$$, 'claim()', 'heartbeat(1, 1)', $$retry_dead(1, 'a', 'b')$$, $$define_task_kind('bake')$$]) AS f;
 ROLLBACK;
