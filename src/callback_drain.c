@@ -544,6 +544,28 @@ drain_due(void *argument)
 		reschedule(waiting, d);
 }
 
+static void
+put_off(void *argument)
+{
+	const Waiting *waiting = ((Due *) argument)->waiting;
+
+	payorder_waiting_later(waiting, payorder_now() + USECS_PER_MINUTE,
+						   waiting->tries);
+}
+
+/* Nothing of the row could be done, not even noting its error. */
+static void
+fail_due(Due *due, const ErrorData *error)
+{
+	const Waiting *waiting = due->waiting;
+
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return;
+	payorder_warn_put_off(psprintf("callback %s:%s:%s", waiting->gateway,
+								   waiting->txn_id, waiting->event), error);
+	payorder_contained(put_off, due);
+}
+
 /* A copy has nothing to drain until it is adopted. */
 static bool
 any_is_draining(void)
@@ -587,9 +609,12 @@ payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 	for (int i = 0; i < count; i++)
 	{
 		Due			due = {&waiting[i], false};
+		ErrorData  *error = payorder_contained(drain_due, &due);
 
-		if (payorder_isolated(drain_due, &due) == NULL && !due.left)
-			handled++;
+		if (error != NULL)
+			fail_due(&due, error);
+		else
+			handled += !due.left;
 	}
 	*more = count == most && handled > 0;
 	if (any_is_draining())
