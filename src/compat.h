@@ -42,6 +42,14 @@ typedef void JsonActionResult;
 	pg_database_ownercheck((database), (role))
 #endif
 
+/* Extensions name their wait events, and transactions can time out, since 17. */
+#if PG_VERSION_NUM >= 170000
+#define payorder_new_wait_event(name)	WaitEventExtensionNew(name)
+#define PAYORDER_HAS_TRANSACTION_TIMEOUT
+#else
+#define payorder_new_wait_event(name)	PG_WAIT_EXTENSION
+#endif
+
 /* An index scan can be instrumented since 18. */
 #if PG_VERSION_NUM >= 180000
 #define payorder_index_beginscan(heap, index, snapshot) \
