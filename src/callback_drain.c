@@ -105,10 +105,12 @@ defer_again(Decision *d, const ErrorData *error)
 	d->verdict = "deferred";
 	d->detail = locked ? "locked" : "error";
 	d->error = error->message;
-	if (!locked && d->in_sweep)
+	if (!locked && d->in_sweep && !payorder_may_pass(error))
 		d->tries++;
 	d->next_at = d->tries >= MOST_TRIES ? DT_NOEND :
 		payorder_now() + USECS_PER_SEC * (1 + 5 * d->tries);
+	if (payorder_may_pass(error))
+		d->next_at = payorder_now() + USECS_PER_MINUTE;
 	d->order = NULL;
 	if (!d->gone)
 		d->gone = payorder_isolated(write_deferred, d) != NULL;

@@ -37,9 +37,13 @@ typedef void JsonActionResult;
 #if PG_VERSION_NUM >= 160000
 #define payorder_owns_database(database, role) \
 	object_ownercheck(DatabaseRelationId, (database), (role))
+#define payorder_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, (extension), (role))
 #else
 #define payorder_owns_database(database, role) \
 	pg_database_ownercheck((database), (role))
+#define payorder_owns_extension(extension, role) \
+	pg_extension_ownercheck((extension), (role))
 #endif
 
 /* Extensions name their wait events, and transactions can time out, since 17. */
