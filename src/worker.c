@@ -209,6 +209,8 @@ start_kept(Kept *database, TimestampTz now)
 	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
 	{
 		database->started_at = now;
+		if (database->complained_at != 0)
+			database->pause = 1000;
 		database->complained_at = 0;
 		return;
 	}
@@ -451,7 +453,8 @@ try_sweep(bool *more, TimestampTz *next)
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
-		if (!ShutdownRequestPending)
+		if (!ShutdownRequestPending ||
+			geterrcode() != ERRCODE_QUERY_CANCELED)
 			EmitErrorReport();
 		AbortCurrentTransaction();
 		FlushErrorState();
