@@ -105,10 +105,12 @@ defer_again(Decision *d, const ErrorData *error)
 	d->verdict = "deferred";
 	d->detail = locked ? "locked" : "error";
 	d->error = error->message;
-	if (!locked && d->in_sweep)
+	if (!locked && d->in_sweep && !payorder_may_pass(error))
 		d->tries++;
 	d->next_at = d->tries >= MOST_TRIES ? DT_NOEND :
 		payorder_now() + USECS_PER_SEC * (1 + 5 * d->tries);
+	if (payorder_may_pass(error))
+		d->next_at = payorder_now() + USECS_PER_MINUTE;
 	d->order = NULL;
 	if (!d->gone)
 		d->gone = payorder_isolated(write_deferred, d) != NULL;
@@ -546,6 +548,28 @@ drain_due(void *argument)
 		reschedule(waiting, d);
 }
 
+static void
+put_off(void *argument)
+{
+	const Waiting *waiting = ((Due *) argument)->waiting;
+
+	payorder_waiting_later(waiting, payorder_now() + USECS_PER_MINUTE,
+						   waiting->tries);
+}
+
+/* Nothing of the row could be done, not even noting its error. */
+static void
+fail_due(Due *due, const ErrorData *error)
+{
+	const Waiting *waiting = due->waiting;
+
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		return;
+	payorder_warn_put_off(psprintf("callback %s:%s:%s", waiting->gateway,
+								   waiting->txn_id, waiting->event), error);
+	payorder_contained(put_off, due);
+}
+
 /* A copy has nothing to drain until it is adopted. */
 static bool
 any_is_draining(void)
@@ -589,9 +613,12 @@ payorder_callback_drain_due(TimestampTz at, int most, bool *more)
 	for (int i = 0; i < count; i++)
 	{
 		Due			due = {&waiting[i], false};
+		ErrorData  *error = payorder_contained(drain_due, &due);
 
-		if (payorder_isolated(drain_due, &due) == NULL && !due.left)
-			handled++;
+		if (error != NULL)
+			fail_due(&due, error);
+		else
+			handled += !due.left;
 	}
 	*more = count == most && handled > 0;
 	if (any_is_draining())

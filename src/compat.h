@@ -37,9 +37,21 @@ typedef void JsonActionResult;
 #if PG_VERSION_NUM >= 160000
 #define payorder_owns_database(database, role) \
 	object_ownercheck(DatabaseRelationId, (database), (role))
+#define payorder_owns_extension(extension, role) \
+	object_ownercheck(ExtensionRelationId, (extension), (role))
 #else
 #define payorder_owns_database(database, role) \
 	pg_database_ownercheck((database), (role))
+#define payorder_owns_extension(extension, role) \
+	pg_extension_ownercheck((extension), (role))
+#endif
+
+/* Extensions name their wait events, and transactions can time out, since 17. */
+#if PG_VERSION_NUM >= 170000
+#define payorder_new_wait_event(name)	WaitEventExtensionNew(name)
+#define PAYORDER_HAS_TRANSACTION_TIMEOUT
+#else
+#define payorder_new_wait_event(name)	PG_WAIT_EXTENSION
 #endif
 
 /* An index scan can be instrumented since 18. */

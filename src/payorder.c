@@ -36,7 +36,8 @@ _PG_init(void)
 	payorder_attempt_register();
 	payorder_refund_register();
 	payorder_callback_register();
-	if (process_shared_preload_libraries_in_progress)
+	/* pg_upgrade's servers start nothing of ours */
+	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		payorder_wake_request_memory();
 		payorder_worker_register();

@@ -431,6 +431,13 @@ payorder_read_bytes(Reader *reader)
 	return cell->isnull ? NULL : cell->bytes;
 }
 
+static bool
+has_class(int sqlstate, const char *class)
+{
+	return ERRCODE_TO_CATEGORY(sqlstate) ==
+		MAKE_SQLSTATE(class[0], class[1], '0', '0', '0');
+}
+
 /*
  * Whether an error says that the server failed, rather than the work: SQLSTATE
  * classes 40, 53, 57 and 58.
@@ -438,25 +445,53 @@ payorder_read_bytes(Reader *reader)
 static bool
 is_server_failure(int sqlstate)
 {
-	static const char classes[][2] = {
-		{'4', '0'}, {'5', '3'}, {'5', '7'}, {'5', '8'}
-	};
+	return has_class(sqlstate, "40") || has_class(sqlstate, "53") ||
+		has_class(sqlstate, "57") || has_class(sqlstate, "58");
+}
 
-	for (size_t i = 0; i < lengthof(classes); i++)
-	{
-		if (ERRCODE_TO_CATEGORY(sqlstate) ==
-			MAKE_SQLSTATE(classes[i][0], classes[i][1], '0', '0', '0'))
-			return true;
-	}
-	return false;
+/*
+ * Whether an error tells nothing against the work: the server failed, or has a
+ * bug.  Tried again later, the work may well be done.
+ */
+bool
+payorder_may_pass(const ErrorData *error)
+{
+	return is_server_failure(error->sqlerrcode) ||
+		has_class(error->sqlerrcode, "XX");
+}
+
+/* What nobody is asked to decide is seen in the log at least. */
+void
+payorder_warn_put_off(const char *what, const ErrorData *error)
+{
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("could not do what is due for %s", what),
+			 errdetail("An error with SQLSTATE %s was raised.",
+					   unpack_sql_state(error->sqlerrcode)),
+			 errhint("It is tried again in a minute.")));
+}
+
+/*
+ * Whether the transaction is to end: this process was told to cancel, which
+ * only the server's own function says (a user's trigger may raise whatever it
+ * likes), or its snapshot is too old for what it does.
+ */
+static bool
+ends_transaction(const ErrorData *error)
+{
+	if (has_class(error->sqlerrcode, "40"))
+		return IsolationUsesXactSnapshot();
+	return has_class(error->sqlerrcode, "57") && error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
 }
 
 /*
  * Runs some work in a subtransaction.  Returns NULL, or the error after which
- * all of the work is undone; failures of the server are raised on.  For one unit of many, whose failure must not stop the others.
+ * all of the work is undone.
  */
-ErrorData *
-payorder_isolated(GuardedWork work, void *argument)
+static ErrorData *
+in_subtransaction(GuardedWork work, void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -479,7 +514,35 @@ payorder_isolated(GuardedWork work, void *argument)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/*
+ * Runs some work in a subtransaction and returns its error, NULL for none;
+ * failures of the server are raised on.  For one unit of many, whose failure
+ * must not stop the others.
+ */
+ErrorData *
+payorder_isolated(GuardedWork work, void *argument)
+{
+	ErrorData  *error = in_subtransaction(work, argument);
+
 	if (error != NULL && is_server_failure(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+/*
+ * The same for a sweep, which whatever one unit raises must not end: only what
+ * ends the transaction is raised on.  The caller asks payorder_may_pass()
+ * before it gives a unit up.
+ */
+ErrorData *
+payorder_contained(GuardedWork work, void *argument)
+{
+	ErrorData  *error = in_subtransaction(work, argument);
+
+	if (error != NULL && ends_transaction(error))
 		ReThrowError(error);
 	return error;
 }
@@ -493,8 +556,7 @@ payorder_guarded(GuardedWork work, void *argument)
 {
 	ErrorData  *error = payorder_isolated(work, argument);
 
-	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
+	if (error != NULL && has_class(error->sqlerrcode, "XX"))
 		ReThrowError(error);
 	return error;
 }

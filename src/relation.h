@@ -105,6 +105,9 @@ extern Meeting payorder_meet(const char *index, const char *key,
 typedef void (*GuardedWork) (void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
+extern ErrorData *payorder_contained(GuardedWork work, void *argument);
+extern bool payorder_may_pass(const ErrorData *error);
+extern void payorder_warn_put_off(const char *what, const ErrorData *error);
 extern void payorder_prevent_read_only(const char *function);
 
 /* Arguments of SQL functions. */

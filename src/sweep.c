@@ -6,10 +6,13 @@
  * One call does up to a batch of each in the caller's transaction; the worker
  * calls it in transactions of its own.  Timers are locked with SKIP LOCKED,
  * and an order that somebody holds is left for the next time, so any number
- * of sweeps run beside each other.  A batch is one subtransaction; if it
- * raises, each of its units is done again in one of its own, and the one that
- * raises is tried again later and after three tries set aside, with an alarm;
- * all others go on.
+ * of sweeps run beside each other.
+ *
+ * A batch is one subtransaction.  If it raises, each half of it is done again
+ * in one of its own, and so on until the unit that raises is alone; all others
+ * go on.  That unit is tried again later, and after three tries set aside,
+ * with an alarm; what the server is to blame for (payorder_may_pass) is tried
+ * for ever.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,23 +63,83 @@ typedef enum Fate
 	FATE_FAILED
 } Fate;
 
-typedef struct TimerUnit
+/* One thing that is due. */
+typedef struct Unit
 {
-	const Timer *timer;
+	const Timer *timer;			/* this, */
+	const Task *task;			/* or this */
 	Fate		fate;
-} TimerUnit;
+	ErrorData  *error;			/* if it failed */
+} Unit;
 
-typedef struct TimerBatch
+typedef Fate (*Handler) (const Unit *unit);
+
+typedef struct Batch
 {
-	TimerUnit  *units;
+	Unit	   *units;
 	int			count;
-} TimerBatch;
+	Handler		handler;
+} Batch;
 
-typedef struct TaskUnit
+static void
+do_batch(void *argument)
 {
-	const Task *task;
-	Fate		fate;
-} TaskUnit;
+	Batch	   *batch = argument;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext memory;
+
+	/* goes with the subtransaction, too */
+	memory = AllocSetContextCreate(CurTransactionContext, "payorder unit",
+								   ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(memory);
+	for (int i = 0; i < batch->count; i++)
+	{
+		batch->units[i].fate = batch->handler(&batch->units[i]);
+		MemoryContextReset(memory);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(memory);
+}
+
+/* Does units; those that raise, and only those, are undone and have failed. */
+static void
+do_units(Unit *units, int count, Handler handler)
+{
+	Batch		batch = {units, count, handler};
+	ErrorData  *error;
+
+	if (count == 0)
+		return;
+	error = payorder_contained(do_batch, &batch);
+	if (error == NULL)
+		return;
+	if (count > 1)
+	{
+		FreeErrorData(error);
+		do_units(units, count / 2, handler);
+		do_units(units + count / 2, count - count / 2, handler);
+		return;
+	}
+	units->fate = FATE_FAILED;
+	units->error = error;
+}
+
+static int
+count_fate(const Unit *units, int count, Fate fate)
+{
+	int			n = 0;
+
+	for (int i = 0; i < count; i++)
+		n += units[i].fate == fate;
+	return n;
+}
+
+static bool
+is_locked(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
 
 static const StateTimer *
 definition_of(const Order *order, const Timer *timer)
@@ -157,8 +220,9 @@ act(Order *order, const Timer *timer)
 }
 
 static Fate
-handle_timer(const Timer *timer)
+handle_timer(const Unit *unit)
 {
+	const Timer *timer = unit->timer;
 	Order	   *order;
 
 	order = payorder_order_skip_locked(timer->order_no);
@@ -181,33 +245,25 @@ handle_timer(const Timer *timer)
 	return act(order, timer);
 }
 
-static void
-handle_timers(void *argument)
-{
-	TimerBatch *batch = argument;
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext unit = AllocSetContextCreate(caller, "payorder timer",
-											   ALLOCSET_DEFAULT_SIZES);
-
-	MemoryContextSwitchTo(unit);
-	for (int i = 0; i < batch->count; i++)
-	{
-		batch->units[i].fate = handle_timer(batch->units[i].timer);
-		MemoryContextReset(unit);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(unit);
-}
-
 /* A timer raised: later again, or set aside with an alarm. */
 static void
 set_back(const Timer *timer, const ErrorData *error)
 {
-	bool		locked = error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-	int			tries = timer->tries + (locked ? 0 : 1);
-	TimestampTz later = payorder_now() + USECS_PER_SEC * (1 + 5 * tries);
+	TimestampTz later = payorder_now() + USECS_PER_SEC;
+	int			tries = timer->tries;
 	ReviewRequest review = {0};
 
+	if (payorder_may_pass(error))
+	{
+		later = payorder_now() + USECS_PER_MINUTE;
+		payorder_warn_put_off(psprintf("order \"%s\"", timer->order_no),
+							  error);
+	}
+	else
+	{
+		tries += !is_locked(error);
+		later += tries * 5 * USECS_PER_SEC;
+	}
 	if (tries >= MOST_TRIES)
 	{
 		later = DT_NOEND;
@@ -224,45 +280,53 @@ static void
 sweep_timers(TimestampTz at, int most, SweepCounts *counts)
 {
 	int			count;
+	int			left;
 	Timer	   *timers = payorder_timers_due(at, most, &count);
-	TimerUnit  *units = palloc0(sizeof(TimerUnit) * Max(count, 1));
-	TimerBatch	whole = {units, count};
-	bool		one_by_one;
+	Unit	   *units = palloc0(sizeof(Unit) * Max(count, 1));
 
 	for (int i = 0; i < count; i++)
 		units[i].timer = &timers[i];
-	one_by_one = count > 0 && payorder_isolated(handle_timers, &whole) != NULL;
+	do_units(units, count, handle_timer);
 	for (int i = 0; i < count; i++)
 	{
-		TimerBatch	single = {&units[i], 1};
-		ErrorData  *error = one_by_one ?
-			payorder_isolated(handle_timers, &single) : NULL;
-
-		if (error != NULL)
-		{
-			set_back(units[i].timer, error);
-			units[i].fate = FATE_FAILED;
-		}
-		counts->timers += units[i].fate == FATE_DONE;
-		counts->void_timers += units[i].fate == FATE_VOID;
-		counts->failed += units[i].fate == FATE_FAILED;
-		counts->left += units[i].fate == FATE_LEFT;
+		if (units[i].fate == FATE_FAILED)
+			set_back(units[i].timer, units[i].error);
 	}
-	counts->more |= count == most && counts->left < count;
+	left = count_fate(units, count, FATE_LEFT);
+	counts->timers = count_fate(units, count, FATE_DONE);
+	counts->void_timers = count_fate(units, count, FATE_VOID);
+	counts->failed += count_fate(units, count, FATE_FAILED);
+	counts->more |= count == most && left < count;
+}
+
+static Unit *
+do_tasks(const Task *tasks, int count, Handler handler)
+{
+	Unit	   *units = palloc0(sizeof(Unit) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		units[i].task = &tasks[i];
+	do_units(units, count, handler);
+	return units;
 }
 
 static void
-expire(void *argument)
+warn_of_task(const Task *task, const ErrorData *error)
 {
-	TaskUnit   *unit = argument;
-
-	unit->fate = payorder_work_expire(unit->task) ? FATE_DONE : FATE_LEFT;
+	payorder_warn_put_off(psprintf("task " INT64_FORMAT, task->id), error);
 }
 
-static void
-leave(void *argument)
+static Fate
+expire(const Unit *unit)
 {
-	payorder_task_leave(((TaskUnit *) argument)->task);
+	return payorder_work_expire(unit->task) ? FATE_DONE : FATE_LEFT;
+}
+
+static Fate
+leave(const Unit *unit)
+{
+	payorder_task_leave(unit->task);
+	return FATE_FAILED;
 }
 
 static void
@@ -270,31 +334,25 @@ sweep_leases(TimestampTz at, int most, SweepCounts *counts)
 {
 	int			count;
 	Task	   *tasks = payorder_tasks_expired(at, most, &count);
+	Unit	   *units = do_tasks(tasks, count, expire);
 
 	for (int i = 0; i < count; i++)
 	{
-		TaskUnit	unit = {&tasks[i], FATE_LEFT};
-
-		ErrorData  *error = payorder_isolated(expire, &unit);
-
-		if (error != NULL &&
-			error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		{
-			payorder_isolated(leave, &unit);
-			counts->failed++;
-		}
-		else if (error == NULL)
-			counts->leases += unit.fate == FATE_DONE;
+		if (units[i].fate != FATE_FAILED || is_locked(units[i].error))
+			continue;
+		if (payorder_may_pass(units[i].error))
+			warn_of_task(&tasks[i], units[i].error);
+		do_units(&units[i], 1, leave);
+		counts->failed++;
 	}
+	counts->leases = count_fate(units, count, FATE_DONE);
 	counts->more |= count == most && counts->leases > 0;
 }
 
-static void
-ask_first(void *argument)
+static Fate
+ask_first(const Unit *unit)
 {
-	TaskUnit   *unit = argument;
-
-	unit->fate = payorder_work_forgotten(unit->task) ? FATE_DONE : FATE_LEFT;
+	return payorder_work_forgotten(unit->task) ? FATE_DONE : FATE_LEFT;
 }
 
 /* Refunds that must be asked about before they are sent again. */
@@ -303,59 +361,61 @@ sweep_forgotten(TimestampTz at, int most, SweepCounts *counts)
 {
 	int			count;
 	Task	   *tasks = payorder_tasks_forgotten(at, most, &count);
+	Unit	   *units = do_tasks(tasks, count, ask_first);
 
-	for (int i = 0; i < count; i++)
-	{
-		TaskUnit	unit = {&tasks[i], FATE_LEFT};
-		ErrorData  *error = payorder_isolated(ask_first, &unit);
-
-		counts->failed += error != NULL;
-		counts->tasks += error == NULL && unit.fate == FATE_DONE;
-	}
+	counts->tasks += count_fate(units, count, FATE_DONE);
+	counts->failed += count_fate(units, count, FATE_FAILED);
 }
 
-static void
-carry_out(void *argument)
+static Fate
+carry_out(const Unit *unit)
 {
-	TaskUnit   *unit = argument;
 	Order	   *order = payorder_order_skip_locked(unit->task->order_no);
 
 	if (order == NULL || !payorder_task_take_ready(unit->task->id))
-		return;
+		return FATE_LEFT;
 	payorder_task_done(unit->task, NULL);
 	payorder_refund_everything(order);
-	unit->fate = FATE_DONE;
+	return FATE_DONE;
 }
 
 /* The kernel's own task raised: backoff, in the end dead and listed. */
 static void
 fail_kernel_task(const Task *task, const ErrorData *error)
 {
-	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	Task		uncounted = *task;
+
+	if (!payorder_task_take_ready(task->id))
 		return;
-	if (payorder_task_take_ready(task->id))
+	if (!payorder_may_pass(error))
+	{
 		payorder_task_give_back(task, error->message, true);
+		return;
+	}
+	warn_of_task(task, error);
+	uncounted.attempts--;
+	payorder_task_again(&uncounted, payorder_now() + USECS_PER_MINUTE,
+						error->message);
 }
 
 static void
 sweep_kernel_tasks(TimestampTz at, int most, SweepCounts *counts)
 {
 	int			count;
+	int			done;
 	Task	   *tasks = payorder_tasks_of_kernel(at, most, &count);
+	Unit	   *units = do_tasks(tasks, count, carry_out);
 
 	for (int i = 0; i < count; i++)
 	{
-		TaskUnit	unit = {&tasks[i], FATE_LEFT};
-		ErrorData  *error = payorder_isolated(carry_out, &unit);
-
-		if (error != NULL)
-		{
-			fail_kernel_task(&tasks[i], error);
-			counts->failed += error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
-		}
-		counts->tasks += unit.fate == FATE_DONE;
+		if (units[i].fate != FATE_FAILED || is_locked(units[i].error))
+			continue;
+		fail_kernel_task(&tasks[i], units[i].error);
+		counts->failed++;
 	}
-	counts->more |= count == most && counts->tasks > 0;
+	done = count_fate(units, count, FATE_DONE);
+	counts->tasks += done;
+	counts->more |= count == most && done > 0;
 }
 
 /*

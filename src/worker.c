@@ -15,6 +15,13 @@
  * tried again; the worker itself goes on.  Without the extension in its
  * database it idles.
  *
+ * A sweep holds the extension's lock, shared, from its first moment on: DROP
+ * EXTENSION waits for the end of the sweep, and the next one for the end of
+ * the DROP, so that they can't deadlock.
+ *
+ * SIGTERM cancels the sweep that runs, whatever it waits for, and the worker
+ * then ends with status 0: the postmaster is not to start it again.
+ *
  * A crash leaves nothing: what was not committed is due again.
  *
  *-------------------------------------------------------------------------
@@ -22,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
@@ -32,14 +40,17 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/ps_status.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "relation.h"
 #include "timer.h"
@@ -53,6 +64,7 @@
 
 #define RESTART_SECONDS		5
 #define LONGEST_PAUSE		60000	/* ms */
+#define MOST_DOUBLINGS		4		/* of a second, after failed sweeps */
 #define PAUSE_IF_LEFT		50		/* ms */
 #define MOST_DATABASES		64
 
@@ -67,6 +79,7 @@ typedef struct Kept
 	BackgroundWorkerHandle *handle;
 	TimestampTz started_at;
 	TimestampTz not_before;
+	TimestampTz complained_at;	/* that no slot was free */
 	int			pause;			/* ms */
 } Kept;
 
@@ -100,8 +113,6 @@ payorder_worker_register(void)
 {
 	BackgroundWorker launcher = {0};
 
-	if (IsBinaryUpgrade)
-		return;
 	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	launcher.bgw_restart_time = RESTART_SECONDS;
@@ -138,6 +149,7 @@ read_databases(void)
 		ereport(LOG,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("setting \"payorder.databases\" is not a list of names")));
+		pfree(setting);
 		return;
 	}
 	for (int i = kept_count - 1; i >= 0; i--)
@@ -154,12 +166,24 @@ read_databases(void)
 	}
 	foreach(cell, names)
 	{
-		if (find_kept(lfirst(cell)) != NULL || kept_count == MOST_DATABASES)
+		if (find_kept(lfirst(cell)) != NULL)
 			continue;
+		if (kept_count == MOST_DATABASES)
+		{
+			ereport(LOG,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("database \"%s\" has no payorder worker",
+							(char *) lfirst(cell)),
+					 errdetail("At most %d databases have one.",
+							   MOST_DATABASES)));
+			continue;
+		}
 		memset(&kept[kept_count], 0, sizeof(Kept));
 		strlcpy(kept[kept_count].database, lfirst(cell), NAMEDATALEN);
 		kept[kept_count++].pause = 1000;
 	}
+	list_free(names);
+	pfree(setting);
 }
 
 /* Notices that a worker has ended; one that ended soon waits longer. */
@@ -174,6 +198,7 @@ note_end(Kept *database, TimestampTz now)
 	database->handle = NULL;
 }
 
+/* Tries to start a worker; complains less and less often. */
 static void
 start_kept(Kept *database, TimestampTz now)
 {
@@ -184,14 +209,23 @@ start_kept(Kept *database, TimestampTz now)
 	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
 	{
 		database->started_at = now;
+		if (database->complained_at != 0)
+			database->pause = 1000;
+		database->complained_at = 0;
 		return;
 	}
-	database->pause = Min(database->pause * 2, LONGEST_PAUSE);
-	database->not_before = TimestampTzPlusMilliseconds(now, database->pause);
+	if (database->complained_at != 0 &&
+		now < TimestampTzPlusMilliseconds(database->complained_at,
+										  database->pause))
+		return;
+	if (database->complained_at != 0)
+		database->pause = Min(database->pause * 2, LONGEST_PAUSE);
+	database->complained_at = now;
 	ereport(LOG,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("could not start payorder worker for database \"%s\"",
 					database->database),
+			 errdetail("All background worker slots are in use."),
 			 errhint("Increase max_worker_processes.")));
 }
 
@@ -216,6 +250,8 @@ keep_workers(void)
 void
 payorder_launcher_main(Datum argument)
 {
+	uint32		wait_event = payorder_new_wait_event("PayorderLauncher");
+
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
@@ -225,7 +261,7 @@ payorder_launcher_main(Datum argument)
 		keep_workers();
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 1000, PG_WAIT_EXTENSION);
+						 1000, wait_event);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -245,6 +281,48 @@ payorder_launcher_main(Datum argument)
 
 /* ---- worker ---- */
 
+/*
+ * What is set for the database or for the role is meant for clients: the
+ * worker's own settings stand above it.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const pinned[][2] = {
+		{"role", "none"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"application_name", "payorder worker"},
+		{"session_replication_role", "origin"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+#ifdef PAYORDER_HAS_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+	};
+
+	for (size_t i = 0; i < lengthof(pinned); i++)
+		SetConfigOption(pinned[i][0], pinned[i][1], PGC_SUSET,
+						PGC_S_OVERRIDE);
+}
+
+/* SIGTERM: cancels what runs; the worker ends when it is back in its loop. */
+static void
+stop(SIGNAL_ARGS)
+{
+	int			saved = errno;
+
+	ShutdownRequestPending = true;
+	QueryCancelPending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+	errno = saved;
+}
+
 static void
 begin(const char *activity)
 {
@@ -253,6 +331,15 @@ begin(const char *activity)
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, activity);
+	set_ps_display("sweeping");
+}
+
+static void
+report_idle(void)
+{
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	set_ps_display("idle");
 }
 
 static void
@@ -261,8 +348,7 @@ commit(void)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	report_idle();
 }
 
 /* Whether this is now the one worker of its database. */
@@ -301,6 +387,22 @@ begin_at_mark(TimestampTz now)
 	mark = DT_NOBEGIN;
 }
 
+/*
+ * The extension, locked against being dropped until the end of the
+ * transaction; InvalidOid: there is none.
+ */
+static Oid
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("payorder", true);
+
+	if (!OidIsValid(extension))
+		return InvalidOid;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid("payorder", true) == extension ? extension :
+		InvalidOid;
+}
+
 /* One sweep; whether more is due at once, else when it will be. */
 static bool
 sweep(TimestampTz *next)
@@ -314,7 +416,7 @@ sweep(TimestampTz *next)
 	*next = DT_NOEND;
 	begin_at_mark(now);
 	begin(SWEEP_SQL);
-	extension = get_extension_oid("payorder", true);
+	extension = lock_extension();
 	if (extension != swept)
 		payorder_timers_begin_at(DT_NOBEGIN);
 	swept = extension;
@@ -351,10 +453,12 @@ try_sweep(bool *more, TimestampTz *next)
 	PG_CATCH();
 	{
 		HOLD_INTERRUPTS();
-		EmitErrorReport();
+		if (!ShutdownRequestPending ||
+			geterrcode() != ERRCODE_QUERY_CANCELED)
+			EmitErrorReport();
 		AbortCurrentTransaction();
 		FlushErrorState();
-		pgstat_report_activity(STATE_IDLE, NULL);
+		report_idle();
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
@@ -379,17 +483,39 @@ time_to_sleep(TimestampTz next)
 }
 
 static void
-rest(TimestampTz next)
+wait_for_latch(long timeout)
 {
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = payorder_new_wait_event("PayorderWorker");
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 time_to_sleep(next), PG_WAIT_EXTENSION);
+					 timeout, wait_event);
 	ResetLatch(MyLatch);
+}
+
+/*
+ * Between two sweeps.  There is nothing to cancel: a request that came too
+ * late must not end the worker.
+ */
+static void
+see_to_signals(void)
+{
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+}
+
+/* After failed sweeps no commit wakes the worker: the next would fail, too. */
+static void
+pause_after(int failures)
+{
+	payorder_wake_sleeping_until(DT_NOBEGIN);
+	wait_for_latch(1000L << Min(failures - 1, MOST_DOUBLINGS));
 }
 
 static void
@@ -403,15 +529,17 @@ work_until_stopped(void)
 		bool		more = false;
 
 		payorder_wake_sleeping_until(DT_NOEND);
-		failures = try_sweep(&more, &next) ? 0 : Min(failures + 1, 6);
+		failures = try_sweep(&more, &next) ? 0 : failures + 1;
+		if (ShutdownRequestPending)
+			break;
 		if (failures > 0)
-			next = GetCurrentTimestamp() + (USECS_PER_SEC << failures);
-		if (!more)
+			pause_after(failures);
+		else if (!more)
 		{
 			payorder_wake_sleeping_until(next);
-			rest(next);
+			wait_for_latch(time_to_sleep(next));
 		}
-		CHECK_FOR_INTERRUPTS();
+		see_to_signals();
 	}
 }
 
@@ -421,17 +549,14 @@ payorder_worker_main(Datum argument)
 	Oid			database = DatumGetObjectId(argument);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	pqsignal(SIGTERM, stop);
 	BackgroundWorkerUnblockSignals();
 	if (OidIsValid(database))
 		BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	else
 		BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, NULL,
 											 0);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-					PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "payorder worker", PGC_USERSET,
-					PGC_S_OVERRIDE);
+	pin_settings();
 	if (!take_lock())
 	{
 		ereport(LOG,

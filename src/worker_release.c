@@ -1,22 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * worker_release.c
- *		Lets go of a database that is to be dropped, copied, renamed or moved.
+ *		Lets go of a database that is to be dropped, copied, renamed or moved,
+ *		and of an extension that is to be updated.
  *
  * Such a command fails while anybody is connected to the database, and waits
  * only some seconds for others to leave.  Where the library is preloaded, the
  * worker is told before it begins and the launcher starts no other until it
  * has ended.  Who may not do such a thing to the database changes nothing.
  *
+ * ALTER EXTENSION locks tables in the order of its script, which a sweep does
+ * not know: it first takes the extension's lock, as DROP EXTENSION does, and
+ * so waits for the end of the worker's sweep and holds the next one up.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 
@@ -69,6 +77,18 @@ is_own(const char *database)
 		payorder_owns_database(oid, GetUserId());
 }
 
+/* Holds up the worker's sweeps until the end of the transaction. */
+static void
+hold_up_sweeps(const AlterExtensionStmt *command)
+{
+	Oid			oid = InvalidOid;
+
+	if (strcmp(command->extname, "payorder") == 0)
+		oid = get_extension_oid("payorder", true);
+	if (OidIsValid(oid) && payorder_owns_extension(oid, GetUserId()))
+		LockDatabaseObject(ExtensionRelationId, oid, 0, AccessExclusiveLock);
+}
+
 static void
 go_on(PlannedStmt *statement, const char *text, bool read_only_tree,
 	  ProcessUtilityContext context, ParamListInfo parameters,
@@ -91,6 +111,8 @@ utility(PlannedStmt *statement, const char *text, bool read_only_tree,
 {
 	const char *database = database_needed(statement->utilityStmt);
 
+	if (IsA(statement->utilityStmt, AlterExtensionStmt))
+		hold_up_sweeps((AlterExtensionStmt *) statement->utilityStmt);
 	if (database == NULL || !is_own(database))
 	{
 		go_on(statement, text, read_only_tree, context, parameters,

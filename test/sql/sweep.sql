@@ -140,6 +140,110 @@ SELECT pg_temp.swept(now() + interval '2 hours', 1);
 SELECT pg_temp.state('good1');
 ROLLBACK;
 
+-- one of 64 raises: halves of halves, not a subtransaction for each of the others
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.shop();
+SELECT count(pg_temp.new_order('good' || n, 100, 'shop')) FROM generate_series(1, 40) AS n;
+SELECT pg_temp.new_order('bad1', 100, 'shop');
+SELECT count(pg_temp.new_order('good' || n, 100, 'shop')) FROM generate_series(41, 63) AS n;
+CREATE TRIGGER refuse AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse();
+SELECT pg_temp.swept(now() + interval '2 hours');
+SELECT state, count(*), count(DISTINCT xmin::text) AS subtransactions FROM payorder.orders GROUP BY 1 ORDER BY 1;
+SELECT order_no, tries FROM payorder.timers;
+SELECT pg_temp.wrong();
+ROLLBACK;
+-- all of them
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.shop();
+SELECT count(pg_temp.new_order('bad' || n, 100, 'shop')) FROM generate_series(1, 9) AS n;
+CREATE TRIGGER refuse AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse();
+SELECT pg_temp.swept(now() + interval '2 hours');
+SELECT tries, count(*) FROM payorder.timers GROUP BY 1;
+ROLLBACK;
+
+-- what the server is to blame for, or what looks like it, never sets an order
+-- aside, and stops no other; whoever looks after the server is told (33)
+CREATE FUNCTION pg_temp.fail_like_the_server() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.order_no NOT LIKE 'good%' THEN
+        RAISE EXCEPTION 'the server has a problem' USING ERRCODE = NEW.order_no;
+    END IF;
+    RETURN NULL;
+END $$;
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.shop();
+SELECT pg_temp.new_order(o, 100, 'shop')
+    FROM unnest('{good1,40001,40P01,53100,53200,57014,57P01,58030,XX000,XX001,good2}'::text[]) AS o;
+CREATE TRIGGER fail_like_the_server AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.fail_like_the_server();
+SELECT pg_temp.swept(now() + interval '2 hours');
+SELECT order_no FROM payorder.orders WHERE state = 'gone' ORDER BY 1;
+SET LOCAL client_min_messages = error;
+SELECT pg_temp.swept(now() + make_interval(hours => n)) FROM generate_series(3, 8) AS n;
+SELECT order_no, tries, error, due_at - now() FROM payorder.timers ORDER BY 1;
+SELECT pg_temp.attention();
+SELECT pg_temp.wrong();
+DROP TRIGGER fail_like_the_server ON payorder.orders;
+SELECT pg_temp.swept(now() + interval '9 hours');
+SELECT state, count(*) FROM payorder.orders GROUP BY 1;
+ROLLBACK;
+-- callbacks likewise
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.shop();
+SELECT payorder.pause_gateway('till', 'ops', 'x');
+SELECT pg_temp.new_order(o, 100, 'shop') FROM unnest('{53200,XX000,good1}'::text[]) AS o;
+SELECT pg_temp.pay('t' || o, o) FROM unnest('{53200,XX000,good1}'::text[]) AS o;
+CREATE TRIGGER fail_like_the_server AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.fail_like_the_server();
+SELECT payorder.resume_gateway('till', 'ops', 'x');
+SELECT pg_temp.swept(clock_timestamp() + interval '1 second', 2);
+SELECT pg_temp.swept(clock_timestamp() + interval '1 second', 2);
+SELECT order_no, state FROM payorder.orders ORDER BY 1;
+SET LOCAL client_min_messages = error;
+SELECT count(pg_temp.swept(now() + make_interval(hours => n))) FROM generate_series(1, 8) AS n;
+SELECT order_no, tries, reason, next_at - now() < interval '8 hours 2 minutes' FROM payorder.callbacks_waiting ORDER BY 1;
+SELECT pg_temp.attention();
+DROP TRIGGER fail_like_the_server ON payorder.orders;
+SELECT pg_temp.swept(now() + interval '9 hours') ~ 'callbacks 2';
+SELECT DISTINCT state FROM payorder.orders;
+SELECT pg_temp.wrong();
+ROLLBACK;
+-- the kernel's tasks and leases likewise
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.new_order('53200'), pg_temp.new_order('good1');
+SELECT pg_temp.pay('t1', '53200'), pg_temp.pay('t2', 'good1');
+SELECT (payorder.fire(o, 'cancel')).state FROM unnest('{53200,good1}'::text[]) AS o;
+CREATE TRIGGER fail_like_the_server AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.fail_like_the_server();
+SET LOCAL client_min_messages = error;
+SELECT pg_temp.swept(clock_timestamp()) ~ 'failed 1, tasks 1';
+SELECT pg_temp.swept(clock_timestamp() + make_interval(hours => n)) ~ 'failed 1' FROM generate_series(1, 12) AS n;
+SELECT kind, attempts, error FROM payorder.task_ready WHERE kind = 'refund_all';
+SELECT count(*) FROM payorder.task_dead;
+DROP TRIGGER fail_like_the_server ON payorder.orders;
+SELECT pg_temp.swept(clock_timestamp() + interval '20 hours') ~ 'tasks 1';
+SELECT count(*) FROM payorder.refunds;
+SELECT pg_temp.wrong();
+ROLLBACK;
+-- a request to cancel ends the sweep, and not an order's turn
+BEGIN;
+SELECT pg_temp.empty();
+SELECT pg_temp.shop();
+SELECT pg_temp.new_order('slow', 100, 'shop');
+CREATE FUNCTION pg_temp.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); RETURN NULL; END';
+CREATE TRIGGER sleep AFTER UPDATE ON payorder.orders FOR EACH ROW EXECUTE FUNCTION pg_temp.sleep();
+SAVEPOINT before;
+SET LOCAL statement_timeout = '200ms';
+\set VERBOSITY terse
+SELECT pg_temp.swept(now() + interval '2 hours');
+\set VERBOSITY default
+ROLLBACK TO before;
+SELECT order_no, tries, error FROM payorder.timers;
+ROLLBACK;
+
 -- a callback whose handling raises: three tries by the sweep, then set aside
 -- and a person told; the order's timers don't fire over it, other orders'
 -- callbacks go on (86, 33)
