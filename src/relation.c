@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -28,10 +29,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #include "checks.h"
 #include "compat.h"
@@ -374,8 +377,8 @@ payorder_read_bytes(Reader *reader)
  * Whether an error says that the server failed, rather than the work: SQLSTATE
  * classes 40, 53, 57 and 58.
  */
-static bool
-is_server_failure(int sqlstate)
+bool
+payorder_is_server_failure(int sqlstate)
 {
 	static const char classes[][2] = {
 		{'4', '0'}, {'5', '3'}, {'5', '7'}, {'5', '8'}
@@ -392,10 +395,10 @@ is_server_failure(int sqlstate)
 
 /*
  * Runs some work in a subtransaction.  Returns NULL, or the error after which
- * all of the work is undone; failures of the server are raised on.  For one unit of many, whose failure must not stop the others.
+ * all of the work is undone, whatever it is.
  */
 ErrorData *
-payorder_isolated(GuardedWork work, void *argument)
+payorder_caught(GuardedWork work, void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -418,7 +421,19 @@ payorder_isolated(GuardedWork work, void *argument)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (error != NULL && is_server_failure(error->sqlerrcode))
+	return error;
+}
+
+/*
+ * The same, but failures of the server are raised on.  For one unit of many,
+ * whose failure must not stop the others.
+ */
+ErrorData *
+payorder_isolated(GuardedWork work, void *argument)
+{
+	ErrorData  *error = payorder_caught(work, argument);
+
+	if (error != NULL && payorder_is_server_failure(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
 }
@@ -436,6 +451,33 @@ payorder_guarded(GuardedWork work, void *argument)
 		ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
 		ReThrowError(error);
 	return error;
+}
+
+/*
+ * Does something as the owner of a function and under a pinned path, as a
+ * SECURITY DEFINER function would.  An error's rollback undoes both.
+ */
+void
+payorder_as_owner(Oid function, OwnersWork work, void *argument)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	int			nest_level = NewGUCNestLevel();
+	Oid			owner;
+	Oid			user;
+	int			context;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	work(argument);
+	AtEOXact_GUC(true, nest_level);
+	SetUserIdAndSecContext(user, context);
 }
 
 /* Entry check of all that writes: SQLSTATE 25006, standbys included. */

@@ -96,6 +96,10 @@ extern Meeting payorder_meet(const char *index, const char *key,
 typedef void (*GuardedWork) (void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
+extern ErrorData *payorder_caught(GuardedWork work, void *argument);
+extern bool payorder_is_server_failure(int sqlstate);
+typedef void (*OwnersWork) (void *argument);
+extern void payorder_as_owner(Oid function, OwnersWork work, void *argument);
 extern void payorder_prevent_read_only(const char *function);
 
 /* Arguments of SQL functions. */
