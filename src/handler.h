@@ -15,6 +15,6 @@ extern TimestampTz payorder_handlers_found(void);
 extern void payorder_handlers_leave(void);
 
 /* handler_worker.c */
-extern TimestampTz payorder_handler_worker_keep(void);
+extern TimestampTz payorder_handler_worker_keep(TimestampTz then);
 
 #endif							/* PAYORDER_HANDLER_H */

@@ -127,11 +127,11 @@ is_there(void)
 
 /*
  * After each look of the database's worker at what is due: sees to it that a
- * process runs the handlers.  When to look again, DT_NOEND: it runs, and the
- * postmaster says when it has ended; or there is nothing to do.
+ * process runs the handlers.  When to look next, if that was to be then; while
+ * the process runs, the postmaster says when it has ended.
  */
 TimestampTz
-payorder_handler_worker_keep(void)
+payorder_handler_worker_keep(TimestampTz then)
 {
 	TimestampTz due = payorder_handlers_found();
 	TimestampTz now = GetCurrentTimestamp();
@@ -139,13 +139,14 @@ payorder_handler_worker_keep(void)
 
 	payorder_handlers_leave();
 	if (is_there() || due == NO_TIME)
-		return DT_NOEND;
-	if (Max(due, not_before) > now)
-		return Max(due, not_before);
+		return then;
+	due = Max(due, not_before);
+	if (due > now)
+		return Min(then, due);
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	start(now);
 	MemoryContextSwitchTo(caller);
-	return handle != NULL ? DT_NOEND : not_before;
+	return handle != NULL ? then : Min(then, not_before);
 }
 
 /* ---- the process itself ---- */

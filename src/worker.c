@@ -407,7 +407,7 @@ work_until_stopped(void)
 		failures = try_sweep(&more, &next) ? 0 : Min(failures + 1, 6);
 		if (failures > 0)
 			next = GetCurrentTimestamp() + (USECS_PER_SEC << failures);
-		next = Min(next, payorder_handler_worker_keep());
+		next = payorder_handler_worker_keep(next);
 		if (!more)
 		{
 			payorder_wake_sleeping_until(next);

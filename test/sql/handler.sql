@@ -129,7 +129,7 @@ SELECT pg_temp.time_passes('fails');
 CALL payorder.run_sweeps();
 SELECT pg_temp.ends('fails');
 SELECT count(*) FROM shop.sent;
-SELECT cause, decisions FROM payorder.attention WHERE cause = 'dead task';
+SELECT kind, decisions FROM payorder.attention WHERE kind = 'dead task';
 -- a person has it tried again
 SELECT payorder.retry_dead(id, 'tester', 'test') FROM payorder.tasks WHERE kind = 'fails';
 SELECT pg_temp.ends('fails'), payorder.next_due() <= now() AS due;
