@@ -54,6 +54,28 @@ typedef void JsonActionResult;
 #define payorder_new_wait_event(name)	PG_WAIT_EXTENSION
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define payorder_owns_function(function, role) \
+	object_ownercheck(ProcedureRelationId, (function), (role))
+#define payorder_may_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, (function), (role), \
+					 ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define payorder_owns_function(function, role) \
+	pg_proc_ownercheck((function), (role))
+#define payorder_may_execute(function, role) \
+	(pg_proc_aclcheck((function), (role), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* Names can be split without an error being raised since 16. */
+#if PG_VERSION_NUM >= 160000
+#define payorder_qualified_names(name) \
+	stringToQualifiedNameList((name), NULL)
+#else
+#define payorder_qualified_names(name) \
+	stringToQualifiedNameList(name)
+#endif
+
 /* An index scan can be instrumented since 18. */
 #if PG_VERSION_NUM >= 180000
 #define payorder_index_beginscan(heap, index, snapshot, keys) \

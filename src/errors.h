@@ -25,5 +25,6 @@
 #define ERRCODE_PO_KEY_REUSED			MAKE_SQLSTATE('P','O','0','1','4')
 #define ERRCODE_PO_SECOND_PERSON		MAKE_SQLSTATE('P','O','0','1','5')
 #define ERRCODE_PO_MONEY_EDGE			MAKE_SQLSTATE('P','O','0','1','6')
+#define ERRCODE_PO_GIVEN_UP				MAKE_SQLSTATE('P','O','0','1','7')
 
 #endif							/* PAYORDER_ERRORS_H */

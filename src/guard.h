@@ -75,11 +75,8 @@ typedef struct KeptGuard
 	Way		   *ways;			/* by from, then event */
 } KeptGuard;
 
-typedef void (*OwnersWork) (void *argument);
-
 extern bool payorder_guard_definition(const Trigger *trigger,
 									  GuardDefinition *definition);
-extern void payorder_as_owner(Oid function, OwnersWork work, void *argument);
 
 extern KeptGuard *payorder_kept_guard(Oid trigger);
 extern void payorder_guard_prepare(KeptGuard *guard, Relation relation,

@@ -58,33 +58,6 @@ static bool check_function_known = false;
 static uint64 invalidations = 0;
 static ExecutorStart_hook_type next_start = NULL;
 
-/*
- * Does something as the owner of a function and under a pinned path, as a
- * SECURITY DEFINER function would.  An error's rollback undoes both.
- */
-void
-payorder_as_owner(Oid function, OwnersWork work, void *argument)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	int			nest_level = NewGUCNestLevel();
-	Oid			owner;
-	Oid			user;
-	int			context;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
-	work(argument);
-	AtEOXact_GUC(true, nest_level);
-	SetUserIdAndSecContext(user, context);
-}
-
 /* The column c of "(c IS NULL) IS NOT NULL", which is always true, else 0. */
 static AttrNumber
 named_column(const Node *node)

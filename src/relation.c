@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "funcapi.h"
@@ -28,10 +29,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 #include "checks.h"
 #include "compat.h"
@@ -442,8 +445,8 @@ has_class(int sqlstate, const char *class)
  * Whether an error says that the server failed, rather than the work: SQLSTATE
  * classes 40, 53, 57 and 58.
  */
-static bool
-is_server_failure(int sqlstate)
+bool
+payorder_is_server_failure(int sqlstate)
 {
 	return has_class(sqlstate, "40") || has_class(sqlstate, "53") ||
 		has_class(sqlstate, "57") || has_class(sqlstate, "58");
@@ -456,7 +459,7 @@ is_server_failure(int sqlstate)
 bool
 payorder_may_pass(const ErrorData *error)
 {
-	return is_server_failure(error->sqlerrcode) ||
+	return payorder_is_server_failure(error->sqlerrcode) ||
 		has_class(error->sqlerrcode, "XX");
 }
 
@@ -488,10 +491,10 @@ ends_transaction(const ErrorData *error)
 
 /*
  * Runs some work in a subtransaction.  Returns NULL, or the error after which
- * all of the work is undone.
+ * all of the work is undone, whatever it is.
  */
-static ErrorData *
-in_subtransaction(GuardedWork work, void *argument)
+ErrorData *
+payorder_caught(GuardedWork work, void *argument)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -525,9 +528,9 @@ in_subtransaction(GuardedWork work, void *argument)
 ErrorData *
 payorder_isolated(GuardedWork work, void *argument)
 {
-	ErrorData  *error = in_subtransaction(work, argument);
+	ErrorData  *error = payorder_caught(work, argument);
 
-	if (error != NULL && is_server_failure(error->sqlerrcode))
+	if (error != NULL && payorder_is_server_failure(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
 }
@@ -540,7 +543,7 @@ payorder_isolated(GuardedWork work, void *argument)
 ErrorData *
 payorder_contained(GuardedWork work, void *argument)
 {
-	ErrorData  *error = in_subtransaction(work, argument);
+	ErrorData  *error = payorder_caught(work, argument);
 
 	if (error != NULL && ends_transaction(error))
 		ReThrowError(error);
@@ -559,6 +562,33 @@ payorder_guarded(GuardedWork work, void *argument)
 	if (error != NULL && has_class(error->sqlerrcode, "XX"))
 		ReThrowError(error);
 	return error;
+}
+
+/*
+ * Does something as the owner of a function and under a pinned path, as a
+ * SECURITY DEFINER function would.  An error's rollback undoes both.
+ */
+void
+payorder_as_owner(Oid function, OwnersWork work, void *argument)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	int			nest_level = NewGUCNestLevel();
+	Oid			owner;
+	Oid			user;
+	int			context;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	work(argument);
+	AtEOXact_GUC(true, nest_level);
+	SetUserIdAndSecContext(user, context);
 }
 
 /* Entry check of all that writes: SQLSTATE 25006, standbys included. */

@@ -108,6 +108,10 @@ extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
 extern ErrorData *payorder_contained(GuardedWork work, void *argument);
 extern bool payorder_may_pass(const ErrorData *error);
 extern void payorder_warn_put_off(const char *what, const ErrorData *error);
+extern ErrorData *payorder_caught(GuardedWork work, void *argument);
+extern bool payorder_is_server_failure(int sqlstate);
+typedef void (*OwnersWork) (void *argument);
+extern void payorder_as_owner(Oid function, OwnersWork work, void *argument);
 extern void payorder_prevent_read_only(const char *function);
 
 /* Arguments of SQL functions. */

@@ -24,6 +24,7 @@
 
 #include "callback.h"
 #include "errors.h"
+#include "handler.h"
 #include "json.h"
 #include "order.h"
 #include "refund.h"
@@ -461,6 +462,7 @@ next_due(void)
 							   earlier(payorder_tasks_next(),
 									   payorder_callbacks_next()));
 
+	next = earlier(next, payorder_handlers_next());
 	return next == DT_NOEND ? NO_TIME : next;
 }
 

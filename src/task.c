@@ -36,12 +36,17 @@
 #include "timer.h"
 #include "wake.h"
 
+/* Whether a kind has a handler; it never changes. */
+#define IS_HANDLED(kind) \
+	"EXISTS (SELECT FROM payorder.task_kinds AS h" \
+	" WHERE h.kind = " kind " AND h.worked_by = 'handler')"
+
 static Statement insert_task = {
 	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway)"
-	" SELECT id, $10, $1, $3 FROM body RETURNING task_id",
+	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
+	" SELECT id, $10, $1, $3, " IS_HANDLED("$1") " FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement insert_keyed_task = {
@@ -52,8 +57,8 @@ static Statement insert_keyed_task = {
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" SELECT task_id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM key"
 	" RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway)"
-	" SELECT id, $10, $1, $3 FROM body RETURNING task_id",
+	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
+	" SELECT id, $10, $1, $3, " IS_HANDLED("$1") " FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement find_key = {
@@ -103,7 +108,7 @@ static Statement get_kernel_tasks = {
 	.sql = "SELECT r.task_id, 0::bigint, t.kind, t.order_no, t.gateway,"
 	" t.idempotency_key, t.payload, r.attempts + 1, r.first_tried_at"
 	" FROM payorder.task_ready AS r JOIN payorder.tasks AS t ON t.id = r.task_id"
-	" WHERE r.run_at <= $1 AND r.kind IN (SELECT k.kind"
+	" WHERE r.run_at <= $1 AND NOT r.handled AND r.kind IN (SELECT k.kind"
 	" FROM payorder.task_kinds AS k WHERE k.worked_by = 'kernel')"
 	" ORDER BY r.run_at, r.task_id LIMIT $2",
 	.arguments = "zi"
@@ -160,8 +165,8 @@ static Statement prolong_lease = {
 };
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
-	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7)",
+	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error, handled)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, " IS_HANDLED("$3") ")",
 	.arguments = "lzttizt"
 };
 static Statement insert_dead = {
@@ -198,8 +203,14 @@ static Statement retake_key = {
 static Statement get_next = {
 	.sql = "SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
 	" (SELECT r.run_at FROM payorder.task_ready AS r WHERE r.run_at < 'infinity'"
-	" AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
+	" AND NOT r.handled AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
 	" WHERE k.worked_by = 'kernel') ORDER BY r.run_at LIMIT 1))",
+	.arguments = ""
+};
+
+static Statement get_next_handled = {
+	.sql = "SELECT run_at FROM payorder.task_ready"
+	" WHERE handled AND run_at < 'infinity' ORDER BY run_at LIMIT 1",
 	.arguments = ""
 };
 
@@ -613,4 +624,13 @@ payorder_tasks_next(void)
 	Rows	   *rows = payorder_query(&get_next);
 
 	return rows->cells[0].isnull ? NO_TIME : rows->cells[0].time;
+}
+
+/* When a task with a handler is ready next, NO_TIME: never. */
+TimestampTz
+payorder_tasks_next_handled(void)
+{
+	Rows	   *rows = payorder_query(&get_next_handled);
+
+	return rows->count == 0 ? NO_TIME : rows->cells[0].time;
 }

@@ -10,6 +10,8 @@
 
 #include "utils/timestamp.h"
 
+#include "relation.h"
+
 /* A task to be. */
 typedef struct TaskRequest
 {
@@ -98,5 +100,9 @@ extern bool payorder_task_is_open(int64 id);
 extern Task *payorder_tasks_forgotten(TimestampTz at, int most, int *count);
 extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
 extern TimestampTz payorder_tasks_next(void);
+extern TimestampTz payorder_tasks_next_handled(void);
+
+/* task_queue.c */
+extern Rows *payorder_claim_handled(const char *worker);
 
 #endif							/* PAYORDER_TASK_H */

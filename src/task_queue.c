@@ -20,24 +20,31 @@
 #include "json.h"
 #include "relation.h"
 #include "task.h"
+#include "task_handler.h"
 #include "timer.h"
 
 #define MOST_CLAIMED	1000
 
 static Statement upsert_kind = {
 	.sql = "INSERT INTO payorder.task_kinds AS k (id, kind, worked_by, money_out,"
-	" lease, max_attempts, backoff_base, backoff_max, backoff_list)"
+	" lease, max_attempts, backoff_base, backoff_max, backoff_list,"
+	" handler, handler_owner)"
 	" VALUES (pg_catalog.nextval('payorder.task_kind_ids'), $1,"
 	" coalesce((SELECT b.worked_by FROM payorder.task_kinds AS b"
-	" WHERE b.kind = $1 AND b.id < 100), 'client'),"
+	" WHERE b.kind = $1 AND b.id < 100),"
+	" CASE WHEN $7 IS NULL THEN 'client' ELSE 'handler' END),"
 	" coalesce((SELECT b.money_out FROM payorder.task_kinds AS b"
-	" WHERE b.kind = $1 AND b.id < 100), false), $2, $3, $4, $5, $6)"
+	" WHERE b.kind = $1 AND b.id < 100), false), $2, $3, $4, $5, $6,"
+	" $7, $8::name)"
 	" ON CONFLICT (kind, (id >= 100)) DO UPDATE SET lease = excluded.lease,"
 	" max_attempts = excluded.max_attempts,"
 	" backoff_base = excluded.backoff_base,"
 	" backoff_max = excluded.backoff_max,"
-	" backoff_list = excluded.backoff_list",
-	.arguments = "tvivvV"
+	" backoff_list = excluded.backoff_list,"
+	" handler = coalesce(excluded.handler, k.handler),"
+	" handler_owner = coalesce(excluded.handler_owner, k.handler_owner)"
+	" WHERE k.worked_by = 'handler' OR excluded.handler IS NULL",
+	.arguments = "tvivvVtt"
 };
 /*
  * Which ready tasks a claim may have; AND more, then their order.  It reads them
@@ -45,12 +52,12 @@ static Statement upsert_kind = {
  * nothing here can be turned into a join that would read them all, and claim()
  * has the planner's other ways switched off.
  */
-#define CLAIMABLE \
+#define CLAIMABLE(of) \
 	" FROM payorder.task_ready AS r" \
-	" WHERE r.run_at <= $1 AND ($2 IS NULL OR r.kind = ANY ($2))" \
+	" WHERE r.run_at <= $1 AND " of " AND ($2 IS NULL OR r.kind = ANY ($2))" \
 	" AND ($3 IS NULL OR r.gateway = ANY ($3))" \
 	" AND r.kind <> ALL (ARRAY (SELECT k.kind FROM payorder.task_kinds AS k" \
-	" WHERE k.worked_by <> 'client'))" \
+	" WHERE k.worked_by IN ('kernel', 'person')))" \
 	" AND (r.gateway IS NULL OR r.gateway <> ALL (ARRAY (SELECT g.gateway" \
 	" FROM payorder.gateways AS g WHERE g.paused)))" \
 	" AND NOT (r.kind = 'refund' AND r.first_tried_at IS NOT NULL" \
@@ -73,7 +80,8 @@ static Statement upsert_kind = {
 	" ORDER BY l.task_id"
 
 static Statement claim_tasks = {
-	.sql = "WITH picked AS (SELECT r.task_id" CLAIMABLE IN_ORDER "),"
+	.sql = "WITH picked AS (SELECT r.task_id" CLAIMABLE("NOT r.handled")
+	IN_ORDER "),"
 	" taken AS (DELETE FROM payorder.task_ready AS r USING picked AS p"
 	" WHERE r.task_id = p.task_id RETURNING r.*),"
 	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind,"
@@ -120,31 +128,40 @@ static Statement any_limits = {
 	" WHERE s.scope = '" scope "' AND s.name = l." scope \
 	" AND s.slot = l." column "))))"
 
+#define CLAIM_LIMITED(of, grace) \
+	"WITH picked AS (SELECT r.*" CLAIMABLE(of) \
+	" AND NOT " IS_FULL("gateway", "gateway_slot") \
+	" AND NOT " IS_FULL("kind", "kind_slot") IN_ORDER ")," \
+	" numbered AS (SELECT p.*, pg_catalog.row_number()" \
+	" OVER (PARTITION BY p.gateway ORDER BY p.run_at, p.task_id) AS of_gateway," \
+	" pg_catalog.row_number()" \
+	" OVER (PARTITION BY p.kind ORDER BY p.run_at, p.task_id) AS of_kind" \
+	" FROM picked AS p)," \
+	" gateway_slots AS " FREE_SLOTS("gateway", "gateway_slot") "," \
+	" kind_slots AS " FREE_SLOTS("kind", "kind_slot") "," \
+	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind," \
+	" gateway, worker, attempts, first_tried_at, leased_at, leased_until," \
+	" gateway_slot, kind_slot)" \
+	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind," \
+	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1," \
+	LEASED_UNTIL grace ", g.slot, k.slot" \
+	" FROM numbered AS t LEFT JOIN gateway_slots AS g" \
+	" ON g.name = t.gateway AND g.n = t.of_gateway" \
+	" LEFT JOIN kind_slots AS k ON k.name = t.kind AND k.n = t.of_kind" \
+	" WHERE (g.slot IS NOT NULL OR NOT " IS_LIMITED("gateway", "t.gateway") ")" \
+	" AND (k.slot IS NOT NULL OR NOT " IS_LIMITED("kind", "t.kind") ")" \
+	" ON CONFLICT DO NOTHING RETURNING *)," \
+	" taken AS (DELETE FROM payorder.task_ready AS r USING leased AS l" \
+	" WHERE r.task_id = l.task_id)" CLAIMED
+
 static Statement claim_limited = {
-	.sql = "WITH picked AS (SELECT r.*" CLAIMABLE
-	" AND NOT " IS_FULL("gateway", "gateway_slot")
-	" AND NOT " IS_FULL("kind", "kind_slot") IN_ORDER "),"
-	" numbered AS (SELECT p.*, pg_catalog.row_number()"
-	" OVER (PARTITION BY p.gateway ORDER BY p.run_at, p.task_id) AS of_gateway,"
-	" pg_catalog.row_number()"
-	" OVER (PARTITION BY p.kind ORDER BY p.run_at, p.task_id) AS of_kind"
-	" FROM picked AS p),"
-	" gateway_slots AS " FREE_SLOTS("gateway", "gateway_slot") ","
-	" kind_slots AS " FREE_SLOTS("kind", "kind_slot") ","
-	" leased AS (INSERT INTO payorder.task_leases (task_id, token, kind,"
-	" gateway, worker, attempts, first_tried_at, leased_at, leased_until,"
-	" gateway_slot, kind_slot)"
-	" SELECT t.task_id, pg_catalog.nextval('payorder.lease_tokens'), t.kind,"
-	" t.gateway, $5, t.attempts + 1, coalesce(t.first_tried_at, $1), $1,"
-	LEASED_UNTIL ", g.slot, k.slot"
-	" FROM numbered AS t LEFT JOIN gateway_slots AS g"
-	" ON g.name = t.gateway AND g.n = t.of_gateway"
-	" LEFT JOIN kind_slots AS k ON k.name = t.kind AND k.n = t.of_kind"
-	" WHERE (g.slot IS NOT NULL OR NOT " IS_LIMITED("gateway", "t.gateway") ")"
-	" AND (k.slot IS NOT NULL OR NOT " IS_LIMITED("kind", "t.kind") ")"
-	" ON CONFLICT DO NOTHING RETURNING *),"
-	" taken AS (DELETE FROM payorder.task_ready AS r USING leased AS l"
-	" WHERE r.task_id = l.task_id)" CLAIMED,
+	.sql = CLAIM_LIMITED("NOT r.handled", ""),
+	.arguments = "zAAitvll"
+};
+
+/* For a handler; longer than it may run, so that its end is in time. */
+static Statement claim_handled = {
+	.sql = CLAIM_LIMITED("r.handled", " + '5 seconds'::interval"),
 	.arguments = "zAAitvll"
 };
 static Statement prolong = {
@@ -155,6 +172,18 @@ static Statement prolong = {
 	" WHERE task_id = $1 AND token = $2 RETURNING leased_until",
 	.arguments = "llzv"
 };
+
+/* What define_task_kind() was called with. */
+typedef struct KindCall
+{
+	const char *kind;
+	Interval   *lease;
+	int			max_attempts;
+	Interval   *backoff_base;
+	Interval   *backoff_max;
+	ArrayType  *backoff_list;
+	Handler		handler;
+} KindCall;
 
 PG_FUNCTION_INFO_V1(payorder_define_task_kind);
 PG_FUNCTION_INFO_V1(payorder_enqueue);
@@ -206,13 +235,11 @@ intervals_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return array;
 }
 
-Datum
-payorder_define_task_kind(PG_FUNCTION_ARGS)
+static void
+check_kind(FunctionCallInfo fcinfo, const char *kind)
 {
-	char	   *kind = payorder_required_text(fcinfo, 0, "kind");
 	size_t		length = strlen(kind);
 
-	payorder_prevent_read_only("define_task_kind()");
 	for (int i = 1; i <= 4; i++)
 	{
 		if (PG_ARGISNULL(i))
@@ -227,22 +254,56 @@ payorder_define_task_kind(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid task kind"),
 				 errhint("A kind is 1 to 63 lower-case letters, digits or \"_\".")));
-	if (!PG_ARGISNULL(6))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("SQL handlers of tasks are not supported yet"),
-				 errhint("Work the kind with claim() and complete().")));
 	if (PG_GETARG_INT32(2) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_attempts must be positive"),
 				 errhint("Give 1 or more.")));
-	payorder_execute(&upsert_kind, kind,
-					 interval_argument(fcinfo, 1, "lease"),
-					 PG_GETARG_INT32(2),
-					 interval_argument(fcinfo, 3, "backoff_base"),
-					 interval_argument(fcinfo, 4, "backoff_max"),
-					 intervals_argument(fcinfo, 5, "backoff_list"));
+}
+
+/*
+ * Stores a kind, as the owner of the function.  Whether it has a handler was
+ * decided when it was first defined: tasks that are ready say it, too.
+ */
+static void
+store_kind(void *argument)
+{
+	KindCall   *call = argument;
+	TaskKind	known;
+
+	if (call->handler.name != NULL &&
+		payorder_task_kind(call->kind, 1, &known) && known.is_kernels)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a kind of the kernel cannot have a handler"),
+				 errhint("Define a kind of your own.")));
+	if (payorder_execute(&upsert_kind, call->kind, call->lease,
+						 call->max_attempts, call->backoff_base,
+						 call->backoff_max, call->backoff_list,
+						 call->handler.name, call->handler.owner) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("kind \"%s\" is worked with claim() and cannot get a handler",
+						call->kind),
+				 errhint("Define another kind.")));
+}
+
+Datum
+payorder_define_task_kind(PG_FUNCTION_ARGS)
+{
+	KindCall	call = {.kind = payorder_required_text(fcinfo, 0, "kind")};
+	const char *handler = payorder_text_argument(fcinfo, 6);
+
+	payorder_prevent_read_only("define_task_kind()");
+	check_kind(fcinfo, call.kind);
+	call.lease = interval_argument(fcinfo, 1, "lease");
+	call.max_attempts = PG_GETARG_INT32(2);
+	call.backoff_base = interval_argument(fcinfo, 3, "backoff_base");
+	call.backoff_max = interval_argument(fcinfo, 4, "backoff_max");
+	call.backoff_list = intervals_argument(fcinfo, 5, "backoff_list");
+	if (handler != NULL)
+		call.handler = payorder_handler_define(handler);
+	payorder_as_owner(fcinfo->flinfo->fn_oid, store_kind, &call);
 	PG_RETURN_VOID();
 }
 
@@ -354,6 +415,15 @@ payorder_claim(PG_FUNCTION_ARGS)
 		put_claimed((ReturnSetInfo *) fcinfo->resultinfo, &reader);
 	}
 	return (Datum) 0;
+}
+
+/* Leases a ready task of a kind with a handler; at most one row. */
+Rows *
+payorder_claim_handled(const char *worker)
+{
+	return payorder_query(&claim_handled, payorder_now(), NULL, NULL, 1,
+						  worker, NULL, payorder_cluster(),
+						  payorder_database());
 }
 
 Datum

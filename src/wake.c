@@ -28,7 +28,7 @@
 
 #include "wake.h"
 
-#define MOST_WORKERS	64
+#define MOST_WORKERS	128		/* two of each database */
 #define MOST_WANTED		16
 
 typedef struct Slot

@@ -52,6 +52,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "handler.h"
 #include "relation.h"
 #include "timer.h"
 #include "wake.h"
@@ -532,6 +533,7 @@ work_until_stopped(void)
 		failures = try_sweep(&more, &next) ? 0 : failures + 1;
 		if (ShutdownRequestPending)
 			break;
+		next = payorder_handler_worker_keep(next);
 		if (failures > 0)
 			pause_after(failures);
 		else if (!more)

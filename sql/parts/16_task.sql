@@ -11,17 +11,23 @@ CREATE TABLE payorder.task_kinds (
     id integer PRIMARY KEY,
     kind text COLLATE "C" NOT NULL,
     worked_by text COLLATE "C" NOT NULL DEFAULT 'client'
-        CHECK (worked_by IN ('client', 'kernel', 'person')),
+        CHECK (worked_by IN ('client', 'kernel', 'person', 'handler')),
     money_out boolean NOT NULL DEFAULT false,
     handler text,
+    handler_owner name,
     lease interval NOT NULL DEFAULT '1 minute',
     max_attempts integer NOT NULL DEFAULT 20 CHECK (max_attempts > 0),
     backoff_base interval NOT NULL DEFAULT '1 second',
     backoff_max interval NOT NULL DEFAULT '1 hour',
-    backoff_list interval[]
+    backoff_list interval[],
+    CHECK ((worked_by = 'handler') = (handler IS NOT NULL) AND (handler IS NULL) = (handler_owner IS NULL))
 );
 COMMENT ON TABLE payorder.task_kinds IS
 'kinds of tasks; ids below 100 are the kernel''s; of two rows of one kind the higher id counts';
+COMMENT ON COLUMN payorder.task_kinds.handler IS
+'the function of one argument payorder.task_info that does the kind''s tasks, with its schema; resolved and checked when it is called';
+COMMENT ON COLUMN payorder.task_kinds.handler_owner IS
+'whose it was when the kind was defined; one that is another role''s now is not called';
 SELECT pg_catalog.pg_extension_config_dump('payorder.task_kinds', 'WHERE id >= 100');
 CREATE UNIQUE INDEX task_kinds_kind ON payorder.task_kinds (kind, (id >= 100));
 
@@ -58,12 +64,17 @@ CREATE TABLE payorder.task_ready (
     gateway text COLLATE "C",
     attempts integer NOT NULL DEFAULT 0,
     first_tried_at timestamptz,
-    error text
+    error text,
+    handled boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE payorder.task_ready IS
 'tasks that wait for their time and a worker; run_at infinity: for a person';
+COMMENT ON COLUMN payorder.task_ready.handled IS
+'it is of a kind with a handler: not for claim(); a kind has one from its first definition on, or never';
 SELECT pg_catalog.pg_extension_config_dump('payorder.task_ready', '');
-CREATE INDEX task_ready_run_at ON payorder.task_ready (run_at, task_id);
+/* Neither those who claim nor those who run handlers pass over the others' tasks. */
+CREATE INDEX task_ready_run_at ON payorder.task_ready (run_at, task_id) WHERE NOT handled;
+CREATE INDEX task_ready_handled ON payorder.task_ready (run_at, task_id) WHERE handled;
 CREATE INDEX task_ready_refund ON payorder.task_ready (first_tried_at)
     WHERE kind = 'refund' AND first_tried_at IS NOT NULL;
 
@@ -158,10 +169,10 @@ CREATE FUNCTION payorder.define_task_kind(
     backoff_list interval[] DEFAULT NULL,
     handler text DEFAULT NULL)
     RETURNS void
-    LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_define_task_kind';
 COMMENT ON FUNCTION payorder.define_task_kind(text, interval, integer, interval, interval, interval[], text) IS
-'defines a kind of task, or the timing of a kernel kind: lease, attempts, and the pause after the n-th failure: least(backoff_max, backoff_base * 2^(n-1)) * random(0.5 .. 1), or the n-th of backoff_list. Errors: 22023 bad value; 0A000 handler (SQL handlers come later).';
+'defines a kind of task, or the timing of a kernel kind: lease, attempts, and the pause after the n-th failure: least(backoff_max, backoff_base * 2^(n-1)) * random(0.5 .. 1), or the n-th of backoff_list. handler: the name, with its schema, of a function(payorder.task_info) RETURNS json or void that the worker and run_sweeps() call for each task of the kind, as its owner; NULL for one that has a handler: it stays. Errors: 22023 bad value, a handler for a kind that clients or the kernel work, 42883 no such function, 42809 not one that can be a handler, 42501 not the caller''s function, nor a SECURITY DEFINER one that the caller may execute.';
 
 CREATE FUNCTION payorder.enqueue(
     kind text,
@@ -233,7 +244,7 @@ BEGIN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
             USING ERRCODE = 'PO010', HINT = 'See payorder.gateways.';
     END IF;
-    IF kind IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.task_kinds k WHERE k.kind = set_task_limit.kind AND k.worked_by = 'client') THEN
+    IF kind IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.task_kinds k WHERE k.kind = set_task_limit.kind AND k.worked_by IN ('client', 'handler')) THEN
         RAISE EXCEPTION 'no kind "%" of tasks for workers', left(kind, 63)
             USING ERRCODE = '22023', HINT = 'See payorder.task_kinds.';
     END IF;

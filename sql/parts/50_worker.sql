@@ -25,18 +25,26 @@ CREATE PROCEDURE payorder.run_sweeps(batch integer DEFAULT 100, longest interval
 AS $$
 DECLARE
     counts payorder.sweep_counts;
+    leased record;
     stop_at pg_catalog.timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) longest;
 BEGIN
     LOOP
         SELECT s.* INTO counts FROM payorder.sweep(batch) AS s;
         COMMIT;
-        EXIT WHEN NOT counts.more
+        -- timers go first: one handler, then what is due by now
+        SELECT h.* INTO leased FROM payorder.claim_for_handler() AS h;
+        COMMIT;
+        IF leased.task IS NOT NULL THEN
+            PERFORM payorder.run_handler(leased.task, leased.token);
+            COMMIT;
+        END IF;
+        EXIT WHEN NOT counts.more AND leased.task IS NULL
             OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>) stop_at;
     END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE payorder.run_sweeps(integer, interval) IS
-'calls sweep() in transactions of its own until nothing more is due, no longer than longest; what pg_cron runs';
+'calls sweep() and then one task''s handler, each in a transaction of its own, until nothing more is due; begins nothing after longest. What pg_cron runs';
 
 CREATE FUNCTION payorder.schedule(schedule text DEFAULT '* * * * *')
     RETURNS bigint

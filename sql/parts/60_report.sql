@@ -86,7 +86,7 @@ CROSS JOIN LATERAL (
     ORDER BY x.ended_at DESC LIMIT 1) END AS refund_no OFFSET 0) AS f
 LEFT JOIN payorder.first_decisions AS d
     ON d.subject = coalesce(j.refund_no, f.refund_no, t.gateway || ':' || c.txn_id || ':' || c.event)
-WHERE r.run_at = 'infinity' AND r.kind = 'review'
+WHERE r.run_at = 'infinity' AND NOT r.handled AND r.kind = 'review'
 UNION ALL
 SELECT 'dead task', t.kind || ' ' || t.id::text, d.error,
        CASE WHEN k.id IS NOT NULL THEN (t.payload ->> 'amount')::bigint END,
@@ -381,6 +381,11 @@ UNION ALL
           SELECT d.task_id FROM payorder.task_dead AS d UNION ALL
           SELECT f.task_id FROM payorder.task_finished AS f) AS x
     WHERE NOT EXISTS (SELECT FROM payorder.tasks AS t WHERE t.id = x.task_id)
+UNION ALL
+    SELECT 'task_is_handled', r.task_id::text, r.kind
+    FROM payorder.task_ready AS r
+    WHERE r.handled IS DISTINCT FROM EXISTS (SELECT FROM payorder.task_kinds AS k
+                                             WHERE k.kind = r.kind AND k.worked_by = 'handler')
 UNION ALL
     -- each callback has a verdict, and waits if and only if the verdict says so
     SELECT 'callback_has_verdict', c.gateway || ':' || c.txn_id || ':' || c.event, coalesce(c.verdict, 'none')

@@ -18,7 +18,7 @@ DECLARE
                          "machine_diagram", "export_machine", "parse_amount", "format_amount"],
         "payorder_gateway": [],
         "payorder_ingest": ["ingest", "ingest_batch", "parse_amount", "format_amount"],
-        "payorder_worker": ["claim", "complete", "complete_batch", "fail", "heartbeat", "sweep", "run_sweeps", "next_due",
+        "payorder_worker": ["claim", "complete", "complete_batch", "fail", "heartbeat", "sweep", "run_sweeps", "claim_for_handler", "run_handler", "next_due",
                             "next_events", "ack_events", "parse_amount", "format_amount"],
         "payorder_support": ["allowed_events", "can_transition", "verify_events", "machine_diagram", "export_machine",
                              "guard_of", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",

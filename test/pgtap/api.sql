@@ -30,6 +30,8 @@ INSERT INTO contract VALUES
         ''),
     ('claim', 'volatile definer pinned enable_seqscan=off enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off plan_cache_mode=force_generic_plan', 'SETOF payorder.task_info',
         'kinds text[] DEFAULT NULL::text[], max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, worker text DEFAULT NULL::text, gateways text[] DEFAULT NULL::text[]'),
+    ('claim_for_handler', 'volatile definer pinned', 'record',
+        'worker text DEFAULT NULL::text, OUT task bigint, OUT token bigint'),
     ('complete', 'volatile definer pinned', 'SETOF payorder.ingest_result',
         'task bigint, token bigint, result json DEFAULT NULL::json'),
     ('complete_batch', 'volatile definer pinned enable_seqscan=off enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off plan_cache_mode=force_generic_plan', 'bigint[]',
@@ -46,7 +48,7 @@ INSERT INTO contract VALUES
         ''),
     ('define_machine', 'volatile strict definer pinned', 'integer',
         'name text, definition json'),
-    ('define_task_kind', 'volatile definer pinned', 'void',
+    ('define_task_kind', 'volatile pinned', 'void',
         $$kind text, lease interval DEFAULT '00:01:00'::interval, max_attempts integer DEFAULT 20, backoff_base interval DEFAULT '00:00:01'::interval, backoff_max interval DEFAULT '01:00:00'::interval, backoff_list interval[] DEFAULT NULL::interval[], handler text DEFAULT NULL::text$$),
     ('drop_consumer', 'volatile definer pinned', 'boolean',
         'consumer text'),
@@ -119,6 +121,8 @@ INSERT INTO contract VALUES
         $$IN older_than interval, IN archive boolean DEFAULT false, IN batch integer DEFAULT 1000, IN longest interval DEFAULT '01:00:00'::interval, INOUT orders bigint DEFAULT 0, INOUT tasks bigint DEFAULT 0, INOUT freed integer DEFAULT 0, INOUT held_by text DEFAULT NULL::text$$),
     ('purge_some', 'volatile definer pinned enable_seqscan=off enable_bitmapscan=off plan_cache_mode=force_generic_plan jit=off TimeZone=UTC DateStyle=ISO, YMD bytea_output=hex', 'payorder.purge_counts',
         'older_than interval, "position" text DEFAULT NULL::text, max_orders integer DEFAULT 1000, archive boolean DEFAULT false, at timestamptz DEFAULT now()'),
+    ('run_handler', 'volatile definer pinned', 'text',
+        'task bigint, token bigint'),
     ('run_sweeps', 'procedure', '',
         $$IN batch integer DEFAULT 100, IN longest interval DEFAULT '00:00:50'::interval$$),
     ('schedule', 'volatile definer pinned', 'bigint',
@@ -174,8 +178,8 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND NOT p.prosecdef
-      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'migrate_orders', 'purge', 'create_roles', 'guard', 'unguard', 'check_transition')$$,
-    'all are definers but the triggers that only refuse, the procedure that commits, what makes roles and what is done to users'' tables');
+      AND p.proname NOT IN ('refuse_change', 'refuse_row_change', 'run_sweeps', 'migrate_orders', 'purge', 'create_roles', 'guard', 'unguard', 'check_transition', 'define_task_kind')$$,
+    'all are definers but the triggers that only refuse, the procedure that commits, what makes roles and what is done to users'' tables and functions');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc AS p
     WHERE p.pronamespace = 'payorder'::regnamespace AND p.prosecdef

@@ -243,6 +243,9 @@ INSERT INTO cases VALUES
 ('... finished',
  $$DELETE FROM payorder.tasks WHERE id = $$ || pg_temp.task('mail', 'task_finished'),
  'task_has_body ' || pg_temp.task('mail', 'task_finished')),
+('a ready task knows whether it is for a handler',
+ $$UPDATE payorder.task_ready SET handled = true WHERE task_id = $$ || pg_temp.task('mail', 'task_ready'),
+ 'task_is_handled ' || pg_temp.task('mail', 'task_ready')),
 
 ('each callback has a verdict',
  $$UPDATE payorder.callbacks SET verdict = NULL WHERE txn_id = 't-paid'$$, 'callback_has_verdict g:t-paid:pay'),

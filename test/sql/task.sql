@@ -23,7 +23,6 @@ SELECT pg_temp.error_of($$SELECT payorder.define_task_kind('Bake')$$);
 SELECT pg_temp.error_of($$SELECT payorder.define_task_kind('bake', lease => '0')$$);
 SELECT pg_temp.error_of($$SELECT payorder.define_task_kind('bake', max_attempts => 0)$$);
 SELECT pg_temp.error_of($$SELECT payorder.define_task_kind('bake', backoff_list => '{}')$$);
-SELECT pg_temp.error_of($$SELECT payorder.define_task_kind('bake', handler => 'f')$$);
 -- again: the newest timing; of a kernel's kind only the timing, and the
 -- kernel's own row stays
 SELECT payorder.define_task_kind('bake');
