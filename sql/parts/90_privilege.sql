@@ -21,7 +21,7 @@ DECLARE
                              "guard_of", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
                              "request_refund", "request_refunds", "reprice_order", "order_money", "is_copy",
                              "consumer_lag", "event_digest", "parse_amount", "format_amount"],
-        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
+        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "allowed_events", "can_transition", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
                            "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
