@@ -177,7 +177,7 @@ decision_named(const char *name)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown decision \"%.63s\"", name),
+			 errmsg("unknown decision \"%s\"", payorder_shown(name)),
 			 errhint("Decisions are succeeded, failed, release, cancel and keep.")));
 }
 

@@ -254,10 +254,18 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
 		PG_GETARG_TIMESTAMPTZ(3);
 	request.dedup_key = payorder_text_argument(fcinfo, 4);
+	payorder_check_key(request.dedup_key, "dedup_key");
+	if (request.order_no != NULL && !payorder_is_id(request.order_no))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid order_no"),
+				 errhint("An order_no is 1 to %d printable characters.",
+						 LONGEST_ID)));
 	if (!payorder_task_kind(request.kind, 1, &kind))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown task kind \"%s\"", request.kind),
+				 errmsg("unknown task kind \"%s\"",
+						payorder_shown(request.kind)),
 				 errhint("Define it with define_task_kind().")));
 	if (kind.is_kernels)
 		ereport(ERROR,

@@ -173,7 +173,7 @@ CREATE FUNCTION payorder.enqueue(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_enqueue';
 COMMENT ON FUNCTION payorder.enqueue(text, text, json, timestamptz, text) IS
-'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, 42501 a kind of the kernel.';
+'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, invalid order_no or dedup_key too long, 42501 a kind of the kernel.';
 
 CREATE FUNCTION payorder.claim(
     kinds text[] DEFAULT NULL,
