@@ -207,11 +207,17 @@ BEGIN
         RAISE EXCEPTION 'max_running is out of range'
             USING ERRCODE = '22023', HINT = 'Give 1 to 10000, NULL for no limit; pause_gateway() for none at all.';
     END IF;
-    IF gateway IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.gateways g WHERE g.gateway = set_task_limit.gateway AND NOT g.builtin) THEN
+    -- one at a time: the slots that another one makes cannot be seen; and the
+    -- later snapshots of REPEATABLE READ must fail, so a lock is not enough
+    UPDATE payorder.gateways g SET gateway = g.gateway
+    WHERE g.gateway = set_task_limit.gateway AND NOT g.builtin;
+    IF gateway IS NOT NULL AND NOT FOUND THEN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
             USING ERRCODE = 'PO010', HINT = 'See payorder.gateways.';
     END IF;
-    IF kind IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.task_kinds k WHERE k.kind = set_task_limit.kind AND k.worked_by = 'client') THEN
+    UPDATE payorder.task_kinds k SET kind = k.kind
+    WHERE k.kind = set_task_limit.kind AND k.worked_by = 'client';
+    IF kind IS NOT NULL AND NOT FOUND THEN
         RAISE EXCEPTION 'no kind "%" of tasks for workers', left(kind, 63)
             USING ERRCODE = '22023', HINT = 'See payorder.task_kinds.';
     END IF;

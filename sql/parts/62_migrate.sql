@@ -16,7 +16,8 @@ DECLARE
     to_id integer;
     refused text[];
     missing text;
-    moved text[];
+    batch text[];
+    moved text[] := '{}';
 BEGIN
     SELECT max(m.id) FILTER (WHERE m.version = from_version), max(m.id) FILTER (WHERE m.version = to_version)
     INTO from_id, to_id FROM payorder.machines AS m WHERE m.name = migrate_some.name;
@@ -46,10 +47,16 @@ BEGIN
                       HINT = 'Take these orders to other states, or define a version that has theirs.';
         END IF;
     END IF;
-    SELECT coalesce(array_agg(o.order_no ORDER BY o.order_no) FILTER (WHERE payorder.migrate_order(o.order_no, from_id, to_id, refused, reason)), '{}')
-    INTO moved
-    FROM (SELECT o.order_no FROM payorder.orders AS o WHERE o.machine_id = from_id AND o.order_no > after COLLATE "C"
-          ORDER BY o.order_no LIMIT max_orders) AS o;
+    -- those that another one has just moved are not the end
+    WHILE moved = '{}' LOOP
+        SELECT array_agg(o.order_no ORDER BY o.order_no) INTO batch
+        FROM (SELECT o.order_no FROM payorder.orders AS o WHERE o.machine_id = from_id AND o.order_no > after COLLATE "C"
+              ORDER BY o.order_no LIMIT max_orders) AS o;
+        EXIT WHEN batch IS NULL;
+        SELECT coalesce(array_agg(b.order_no ORDER BY b.n) FILTER (WHERE payorder.migrate_order(b.order_no, from_id, to_id, refused, reason)), '{}')
+        INTO moved FROM unnest(batch) WITH ORDINALITY AS b (order_no, n);
+        after := batch[cardinality(batch)];
+    END LOOP;
     RETURN moved;
 END
 $$;
