@@ -171,8 +171,9 @@ class Hostile(unittest.TestCase):
         said = [diagnostic.message_primary, diagnostic.message_detail, diagnostic.message_hint]
         length = sum(len(s or "") for s in said)
         unclean = (state is None or not CLEAN.match(state) or length > LONGEST
-                   or INTERNAL.search(f"{said[0]} {said[1] or ''}"))
-        unclean = unclean or (not said[2] and os.path.basename(diagnostic.source_file or "") in OWN)
+                   or INTERNAL.search(f"{said[0]} {said[1] or ''}")
+                   or any("\ufffd" in (s or "") for s in said)    # cut within a character
+                   or (not said[2] and os.path.basename(diagnostic.source_file or "") in OWN))
         if unclean:
             self.wrong.append((what, state, [(s or "")[:200] for s in said] if any(said) else str(error)[:200]))
         return state
