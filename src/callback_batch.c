@@ -83,7 +83,8 @@ check_members(const JsonNode *object)
 		for (size_t i = 0; i < lengthof(members); i++)
 			known |= strcmp(node->name, members[i]) == 0;
 		if (!known)
-			refuse(psprintf("It has no member \"%.63s\".", node->name));
+			refuse(psprintf("It has no member \"%s\".",
+							payorder_shown(node->name)));
 	}
 }
 

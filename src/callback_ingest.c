@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "callback.h"
+#include "errors.h"
 #include "guc.h"
 #include "relation.h"
 
@@ -22,7 +23,7 @@ unknown_event(const char *event)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown event \"%.63s\"", event),
+			 errmsg("unknown event \"%s\"", payorder_shown(event)),
 			 errhint("Events are %s.", payorder_message_events())));
 }
 

@@ -288,7 +288,7 @@ decision_named(const char *name)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown decision \"%.63s\"", name),
+			 errmsg("unknown decision \"%s\"", payorder_shown(name)),
 			 errhint("Decisions are keep, return, attach and dismiss.")));
 }
 

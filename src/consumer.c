@@ -32,6 +32,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "errors.h"
 #include "event_mark.h"
 #include "relation.h"
 
@@ -120,7 +121,7 @@ no_consumer(const char *consumer)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("no consumer \"%s\"", consumer),
+			 errmsg("no consumer \"%s\"", payorder_shown(consumer)),
 			 errhint("Make it with create_consumer(), or see the view payorder.consumers.")));
 }
 

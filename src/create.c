@@ -256,7 +256,7 @@ find_machine(const char *name)
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_MACHINE_INVALID),
-				 errmsg("no machine \"%.63s\"", name),
+				 errmsg("no machine \"%s\"", payorder_shown(name)),
 				 errhint("Define it with define_machine().")));
 	machine = payorder_machine(id);
 	if (payorder_machine_is_plain(machine))

@@ -27,4 +27,10 @@
 #define ERRCODE_PO_MONEY_EDGE			MAKE_SQLSTATE('P','O','0','1','6')
 #define ERRCODE_PO_GIVEN_UP				MAKE_SQLSTATE('P','O','0','1','7')
 
+#define LONGEST_SHOWN	512			/* bytes; an id has 128 characters */
+extern const char *payorder_shown(const char *text);
+
+#define LONGEST_KEY		512			/* characters */
+extern void payorder_check_key(const char *text, const char *name);
+
 #endif							/* PAYORDER_ERRORS_H */

@@ -446,7 +446,7 @@ payorder_verify_events(PG_FUNCTION_ARGS)
 	if (rows->count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_NO_SUCH_ORDER),
-				 errmsg("no order \"%s\"", order_no),
+				 errmsg("no order \"%s\"", payorder_shown(order_no)),
 				 errhint("Check the order number.")));
 	rows = payorder_query(payorder_for_slot(chain, chain_sql, "t",
 								   slot_of(rows->cells[0].time)),

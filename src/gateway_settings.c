@@ -128,6 +128,6 @@ payorder_no_gateway(const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_PO_NO_GATEWAY),
-			 errmsg("no gateway \"%.63s\"", name),
+			 errmsg("no gateway \"%s\"", payorder_shown(name)),
 			 errhint("Add it with add_gateway(); see payorder.gateways.")));
 }

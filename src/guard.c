@@ -99,7 +99,8 @@ find_machine(void *argument)
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_MACHINE_INVALID),
-				 errmsg("no machine \"%.63s\"", call->machine_name),
+				 errmsg("no machine \"%s\"",
+						payorder_shown(call->machine_name)),
 				 errhint("Define it with define_machine().")));
 	call->machine = payorder_machine(id);
 	if (!payorder_machine_is_plain(call->machine))
@@ -165,7 +166,7 @@ find_column(Relation relation, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist",
-						name, RelationGetRelationName(relation)),
+						payorder_shown(name), RelationGetRelationName(relation)),
 				 errhint("Name one of its columns as it is written in the catalog.")));
 	column = TupleDescAttr(RelationGetDescr(relation), number - 1);
 	if (column->attgenerated != '\0' &&
@@ -567,7 +568,7 @@ payorder_unguard(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("column \"%s\" of table \"%s\" is not guarded",
-						state_column, get_rel_name(table)),
+						payorder_shown(state_column), get_rel_name(table)),
 				 errhint("See payorder.guarded for what is.")));
 	PG_RETURN_VOID();
 }

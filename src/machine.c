@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "errors.h"
 #include "machine.h"
 #include "relation.h"
 
@@ -211,7 +212,10 @@ load_machine(int id)
 	Reader		reader;
 
 	if (rows->count != 1)
-		elog(ERROR, "could not find machine %d", id);
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_MACHINE_INVALID),
+				 errmsg("no machine has the id %d", id),
+				 errhint("The table payorder.machines lists machines and versions.")));
 	reader = payorder_row(rows, 0);
 	machine->id = payorder_read_number(&reader);
 	machine->name = payorder_read_text(&reader);

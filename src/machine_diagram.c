@@ -36,9 +36,10 @@ machine_argument(FunctionCallInfo fcinfo, const char *name, int number)
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_MACHINE_INVALID),
-				 newest ? errmsg("machine \"%s\" does not exist", name) :
+				 newest ? errmsg("machine \"%s\" does not exist",
+								 payorder_shown(name)) :
 				 errmsg("version %d of machine \"%s\" does not exist",
-						version, name),
+						version, payorder_shown(name)),
 				 errhint("The table payorder.machines lists machines and versions; payorder.define_machine() adds to them.")));
 	return payorder_machine(id);
 }
@@ -54,7 +55,7 @@ state_argument(FunctionCallInfo fcinfo, const Machine *machine, int number,
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_MACHINE_INVALID),
 				 errmsg("machine \"%s\" has no state \"%s\" in its version %d",
-						machine->name, name, machine->version),
+						machine->name, payorder_shown(name), machine->version),
 				 errhint("The table payorder.states lists the states of each version.")));
 	return state;
 }
@@ -272,7 +273,7 @@ payorder_machine_diagram(PG_FUNCTION_ARGS)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown diagram format \"%.63s\"", format),
+			 errmsg("unknown diagram format \"%s\"", payorder_shown(format)),
 			 errhint("Formats are mermaid, dot and scxml.")));
 }
 

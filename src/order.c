@@ -164,7 +164,7 @@ payorder_order_required(Order *order, const char *order_no)
 	if (order == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PO_NO_SUCH_ORDER),
-				 errmsg("no order \"%s\"", order_no),
+				 errmsg("no order \"%s\"", payorder_shown(order_no)),
 				 errhint("Check the order number, or create it with create_order().")));
 	return order;
 }

@@ -69,7 +69,8 @@ refuse(Order *order, const char *event)
 	ereport(ERROR,
 			(errcode(ERRCODE_PO_TRANSITION_REFUSED),
 			 errmsg("event \"%s\" of order \"%s\" is refused in state \"%s\"",
-					event, order->order_no, order->state->name),
+					payorder_shown(event), order->order_no,
+					order->state->name),
 			 allowed[0] == '\0' ?
 			 errdetail("No event is allowed now.") :
 			 errdetail("Allowed now: %s.", allowed),
@@ -132,6 +133,7 @@ read_call(FunctionCallInfo fcinfo)
 	call.has_version = !PG_ARGISNULL(5);
 	call.expected_version = call.has_version ? PG_GETARG_INT64(5) : 0;
 	call.cause.request_id = payorder_text_argument(fcinfo, 6);
+	payorder_check_key(call.cause.request_id, "request_id");
 	return call;
 }
 

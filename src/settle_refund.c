@@ -177,7 +177,7 @@ decision_named(const char *name)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown decision \"%.63s\"", name),
+			 errmsg("unknown decision \"%s\"", payorder_shown(name)),
 			 errhint("Decisions are succeeded, failed, release, cancel and keep.")));
 }
 
@@ -189,7 +189,8 @@ lock(Settlement *s, const char *refund_no)
 	if (refund == NULL || strcmp(refund->cause, "external") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no refund \"%.128s\" of ours", refund_no),
+				 errmsg("no refund \"%s\" of ours",
+						payorder_shown(refund_no)),
 				 errhint("See payorder.refunds; what was refunded elsewhere is not settled here.")));
 	if (refund->order_no != NULL)
 		s->order = payorder_order_required(payorder_order_lock(refund->order_no),

@@ -36,17 +36,12 @@
 #include "timer.h"
 #include "wake.h"
 
-/* Whether a kind has a handler; it never changes. */
-#define IS_HANDLED(kind) \
-	"EXISTS (SELECT FROM payorder.task_kinds AS h" \
-	" WHERE h.kind = " kind " AND h.worked_by = 'handler')"
-
 static Statement insert_task = {
 	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id)"
 	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " IS_HANDLED("$1") " FROM body RETURNING task_id",
+	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement insert_keyed_task = {
@@ -58,7 +53,7 @@ static Statement insert_keyed_task = {
 	" SELECT task_id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM key"
 	" RETURNING id)"
 	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " IS_HANDLED("$1") " FROM body RETURNING task_id",
+	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement find_key = {
@@ -166,7 +161,7 @@ static Statement prolong_lease = {
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
 	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error, handled)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, " IS_HANDLED("$3") ")",
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, " PAYORDER_IS_HANDLED("$3") ")",
 	.arguments = "lzttizt"
 };
 static Statement insert_dead = {

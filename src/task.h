@@ -54,6 +54,11 @@ typedef struct Task
 	TimestampTz first_tried_at;
 } Task;
 
+/* In SQL: whether a kind has a handler; it never changes. */
+#define PAYORDER_IS_HANDLED(kind) \
+	"EXISTS (SELECT FROM payorder.task_kinds AS h" \
+	" WHERE h.kind = " kind " AND h.worked_by = 'handler')"
+
 /* A kind's rules, with the pause after one failure. */
 typedef struct TaskKind
 {
@@ -67,6 +72,7 @@ extern bool payorder_task_kind(const char *name, int failures,
 							   TaskKind *kind);
 extern void payorder_task_check_request(const char *name,
 										TimestampTz run_at);
+extern void payorder_task_check_order(const char *order_no);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
 extern bool payorder_task_is_asked(const char *dedup_key);
 extern bool payorder_task_review(const ReviewRequest *request);

@@ -33,8 +33,9 @@ static Statement insert_tasks = {
 	" trace, created_at) SELECT $1, u.order_no, u.payload::json, $4, $5"
 	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" WITH ORDINALITY AS u (payload, order_no, n) ORDER BY u.n RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind)"
-	" SELECT id, $6, $1 FROM body RETURNING task_id",
+	" INSERT INTO payorder.task_ready (task_id, run_at, kind, handled)"
+	" SELECT id, $6, $1, " PAYORDER_IS_HANDLED("$1") " FROM body"
+	" RETURNING task_id",
 	.arguments = "tAAtzz"
 };
 static Statement finish_tasks = {
@@ -153,6 +154,9 @@ payorder_enqueue_batch(PG_FUNCTION_ARGS)
 	payorder_task_check_request(kind, run_at);
 	if (!PG_ARGISNULL(2))
 		check_as_many("order_nos", &orders, &payloads);
+	for (int i = 0; i < orders.count; i++)
+		payorder_task_check_order(orders.nulls[i] ? NULL :
+								  TextDatumGetCString(orders.values[i]));
 	if (payloads.count == 0)
 		PG_RETURN_DATUM(numbers_array(NULL, 0));
 	rows = payorder_query(&insert_tasks, kind,

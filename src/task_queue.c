@@ -316,7 +316,7 @@ payorder_task_check_request(const char *name, TimestampTz run_at)
 	if (!payorder_task_kind(name, 1, &kind))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown task kind \"%s\"", name),
+				 errmsg("unknown task kind \"%s\"", payorder_shown(name)),
 				 errhint("Define it with define_task_kind().")));
 	if (kind.is_kernels)
 		ereport(ERROR,
@@ -331,6 +331,18 @@ payorder_task_check_request(const char *name, TimestampTz run_at)
 				 errhint("Give an instant, or NULL for now.")));
 }
 
+/* The order that a task names; NULL: none. */
+void
+payorder_task_check_order(const char *order_no)
+{
+	if (order_no != NULL && !payorder_is_id(order_no))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid order_no"),
+				 errhint("An order_no is 1 to %d printable characters.",
+						 LONGEST_ID)));
+}
+
 Datum
 payorder_enqueue(PG_FUNCTION_ARGS)
 {
@@ -343,6 +355,8 @@ payorder_enqueue(PG_FUNCTION_ARGS)
 	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
 		PG_GETARG_TIMESTAMPTZ(3);
 	request.dedup_key = payorder_text_argument(fcinfo, 4);
+	payorder_check_key(request.dedup_key, "dedup_key");
+	payorder_task_check_order(request.order_no);
 	payorder_task_check_request(request.kind, request.run_at);
 	if (request.payload != NULL)
 		payorder_json_parse(request.payload, ERRCODE_INVALID_PARAMETER_VALUE,

@@ -129,7 +129,7 @@ payorder_cancel_task(PG_FUNCTION_ARGS)
 	if (!payorder_task_cancel(work.task, cause.payload))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("task " INT64_FORMAT " has just been claimed",
+				 errmsg("task " INT64_FORMAT " has just been taken by somebody else",
 						work.task->id),
 				 errhint("A leased task ends by its worker or its lease's end.")));
 	if (work.order != NULL)

@@ -184,7 +184,7 @@ CREATE FUNCTION payorder.enqueue(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_enqueue';
 COMMENT ON FUNCTION payorder.enqueue(text, text, json, timestamptz, text) IS
-'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, 42501 a kind of the kernel.';
+'puts a task of a user''s kind into the queue, ready at run_at (NULL: now); returns its id, or the id of the open task with the same dedup_key. Errors: 22023 unknown kind, invalid order_no or dedup_key too long, 42501 a kind of the kernel.';
 
 CREATE FUNCTION payorder.enqueue_batch(
     kind text,
@@ -195,7 +195,7 @@ CREATE FUNCTION payorder.enqueue_batch(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_enqueue_batch';
 COMMENT ON FUNCTION payorder.enqueue_batch(text, json[], text[], timestamptz) IS
-'puts up to 1000 tasks of one kind of a user''s into the queue, one for each element of payloads (NULL: {}), with the order of the same place in order_nos, ready at run_at (NULL: now); returns their ids in that order. Without dedup keys: for those enqueue(). Errors: 22023 unknown kind or bad arrays, 42501 a kind of the kernel.';
+'puts up to 1000 tasks of one kind of a user''s into the queue, one for each element of payloads (NULL: {}), with the order of the same place in order_nos, ready at run_at (NULL: now); returns their ids in that order. Without dedup keys: for those enqueue(). Errors: 22023 unknown kind, invalid order_no or bad arrays, 42501 a kind of the kernel.';
 
 CREATE FUNCTION payorder.complete_batch(tasks bigint[], tokens bigint[], results json[] DEFAULT NULL)
     RETURNS bigint[]
@@ -240,11 +240,17 @@ BEGIN
         RAISE EXCEPTION 'max_running is out of range'
             USING ERRCODE = '22023', HINT = 'Give 1 to 10000, NULL for no limit; pause_gateway() for none at all.';
     END IF;
-    IF gateway IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.gateways g WHERE g.gateway = set_task_limit.gateway AND NOT g.builtin) THEN
+    -- one at a time: the slots that another one makes cannot be seen; and the
+    -- later snapshots of REPEATABLE READ must fail, so a lock is not enough
+    UPDATE payorder.gateways g SET gateway = g.gateway
+    WHERE g.gateway = set_task_limit.gateway AND NOT g.builtin;
+    IF gateway IS NOT NULL AND NOT FOUND THEN
         RAISE EXCEPTION 'no gateway "%"', left(gateway, 63)
             USING ERRCODE = 'PO010', HINT = 'See payorder.gateways.';
     END IF;
-    IF kind IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.task_kinds k WHERE k.kind = set_task_limit.kind AND k.worked_by IN ('client', 'handler')) THEN
+    UPDATE payorder.task_kinds k SET kind = k.kind
+    WHERE k.kind = set_task_limit.kind AND k.worked_by IN ('client', 'handler');
+    IF kind IS NOT NULL AND NOT FOUND THEN
         RAISE EXCEPTION 'no kind "%" of tasks for workers', left(kind, 63)
             USING ERRCODE = '22023', HINT = 'See payorder.task_kinds.';
     END IF;

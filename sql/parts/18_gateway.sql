@@ -188,7 +188,7 @@ BEGIN
         PERFORM '' ~ coalesce(merged.pay_id_pattern, '');
     EXCEPTION WHEN data_exception OR syntax_error_or_access_rule_violation THEN
         RAISE EXCEPTION 'a gateway setting has a wrong type or form'
-            USING ERRCODE = '22023', DETAIL = SQLERRM,
+            USING ERRCODE = '22023', DETAIL = left(SQLERRM, 200),
                   HINT = 'Intervals are texts like "10 minutes", patterns are regular expressions.';
     END;
     FOR unknown IN SELECT k FROM jsonb_object_keys(settings) AS k ORDER BY k LOOP

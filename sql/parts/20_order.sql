@@ -68,7 +68,7 @@ CREATE FUNCTION payorder.fire(
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_fire';
 COMMENT ON FUNCTION payorder.fire(text, text, text, text, json, bigint, text) IS
-'takes the transition event of an order and returns the order after it. actor NULL is the session''s user. The same request_id again changes nothing and returns the order as it is now. Errors: PO001 not allowed now, PO002 no such order, PO009 version is not expected_version, PO014 request_id was used for something else, PO016 an edge that only ingest, refunds or timers take, 55P03 the order is locked longer than payorder.lock_wait.';
+'takes the transition event of an order and returns the order after it. actor NULL is the session''s user. The same request_id again changes nothing and returns the order as it is now. Errors: PO001 not allowed now, PO002 no such order, PO009 version is not expected_version, PO014 request_id was used for something else, PO016 an edge that only ingest, refunds or timers take, 22023 request_id too long, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.try_fire(
     order_no text,

@@ -170,7 +170,7 @@ BEGIN
           AND l.machine = coalesce(set_refund_limits.machine, '') FOR UPDATE;
     EXCEPTION WHEN data_exception THEN
         RAISE EXCEPTION 'a limit has a wrong form'
-            USING ERRCODE = '22023', DETAIL = SQLERRM, HINT = 'Amounts and counts are whole numbers, max_age is a text like "180 days".';
+            USING ERRCODE = '22023', DETAIL = left(SQLERRM, 200), HINT = 'Amounts and counts are whole numbers, max_age is a text like "180 days".';
     END;
     IF merged.max_age <= '0' OR merged.max_age > '366 days'
         OR extract(month FROM merged.max_age) <> 0 OR extract(year FROM merged.max_age) <> 0

@@ -1,10 +1,5 @@
 /* ---- who may do what ---- */
 
-REVOKE ALL ON ALL TABLES IN SCHEMA payorder FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA payorder FROM PUBLIC;
-REVOKE ALL ON ALL ROUTINES IN SCHEMA payorder FROM PUBLIC;
-REVOKE ALL ON SCHEMA payorder FROM PUBLIC;
-
 CREATE FUNCTION payorder.create_roles()
     RETURNS SETOF text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -12,6 +7,8 @@ AS $$
 DECLARE
     role text;
     routine text;
+    result text;
+    columns text;
     rights CONSTANT jsonb := '{
         "payorder_app": ["create_order", "begin_payment", "fire", "try_fire", "allowed_events",
                          "can_transition", "request_refund", "request_refunds", "reprice_order", "enqueue", "enqueue_batch",
@@ -24,7 +21,7 @@ DECLARE
                              "guard_of", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback", "settle_refund",
                              "request_refund", "request_refunds", "reprice_order", "order_money", "is_copy",
                              "consumer_lag", "event_digest", "parse_amount", "format_amount"],
-        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "guard", "unguard",
+        "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "allowed_events", "can_transition", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
                            "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "purge", "purge_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
@@ -45,6 +42,9 @@ DECLARE
         "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "currencies",
                            "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
         "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits"]}';
+    -- of what is readable, the columns, where not all are
+    some_columns CONSTANT jsonb := '{
+        "payorder_monitor": {"attention": "kind, cause, amount, currency, gateway, event, age, decisions"}}';
 BEGIN
     FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP
         IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = role) THEN
@@ -52,21 +52,58 @@ BEGIN
             RETURN NEXT role;
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA payorder TO %I', role);
-        FOR routine IN
-            SELECT p.oid::regprocedure::text
+        FOR routine, result IN
+            SELECT p.oid::regprocedure::text, CASE WHEN t.typnamespace = p.pronamespace THEN t.oid::regtype::text END
             FROM jsonb_array_elements_text(rights -> role) AS f (name)
             JOIN pg_proc AS p ON p.proname = f.name
+            JOIN pg_type AS t ON t.oid = p.prorettype
             WHERE p.pronamespace = 'payorder'::regnamespace
             ORDER BY 1
         LOOP
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', routine, role);
+            -- for functions of the caller's own that hand the result on
+            IF result IS NOT NULL THEN
+                EXECUTE format('GRANT USAGE ON TYPE %s TO %I', result, role);
+            END IF;
         END LOOP;
         FOR routine IN SELECT v FROM jsonb_array_elements_text(readable -> role) AS v LOOP
-            EXECUTE format('GRANT SELECT ON payorder.%I TO %I', routine, role);
+            columns := some_columns -> role ->> routine;
+            EXECUTE format('GRANT SELECT %s ON payorder.%I TO %I', '(' || columns || ')', routine, role);
         END LOOP;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION payorder.create_roles() IS
 'creates the roles payorder_app, _gateway, _ingest, _worker, _support, _admin and _monitor where they are missing, gives them their rights, and returns those it created; for who may create roles and owns the extension''s objects. Errors: 42501.';
-REVOKE ALL ON FUNCTION payorder.create_roles() FROM PUBLIC;
+
+/*
+ * Last, when all is there: only the owner has a right to anything.  What takes
+ * it away is what PUBLIC has by itself, and what default privileges of the one
+ * who installs have given to anybody.
+ */
+DO $revoke$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        WITH given (kind, name, owner, acl) AS (
+            SELECT 'SCHEMA', n.oid::regnamespace::text, n.nspowner, coalesce(n.nspacl, acldefault('n', n.nspowner))
+            FROM pg_namespace AS n WHERE n.nspname = 'payorder'
+            UNION ALL
+            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relowner, c.relacl
+            FROM pg_class AS c WHERE c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+            UNION ALL
+            SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+            FROM pg_proc AS p WHERE p.pronamespace = 'payorder'::regnamespace
+            UNION ALL
+            SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+            FROM pg_type AS t WHERE t.typnamespace = 'payorder'::regnamespace AND t.typcategory <> 'A')
+        SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %s', g.kind, g.name,
+                               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+        FROM given AS g, aclexplode(g.acl) AS a
+        WHERE a.grantee <> g.owner
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$revoke$;

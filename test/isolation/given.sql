@@ -10,6 +10,7 @@
  *	given.attempt()		an order with an open attempt
  *	given.machine()		a machine of two states
  *	given.parts()		a machine that takes parts
+ *	given.timers()		a machine with two timers of one instant
  *	given.copied()		the database is another one's copy
  *	given.due()		tasks of these kinds are due now
  *	given.refunded()	the answer of a worker whose refund went through
@@ -52,7 +53,7 @@ BEGIN
                             'callbacks_waiting', 'refunds', 'refund_limits', 'refund_hours',
                             'first_decisions', 'automatic_returns', 'installation', 'timers',
                             'tasks', 'task_ready', 'task_leases', 'task_dead', 'task_finished', 'guard_events',
-                            'task_keys', 'consumer_cursors', 'purged_orders', 'events_freed', 'purge_archive'))
+                            'task_keys', 'task_slots', 'consumer_cursors', 'purged_orders', 'events_freed', 'purge_archive'))
       AND pg_relation_size(c.oid) > 0;
     IF used IS NOT NULL THEN
         EXECUTE 'TRUNCATE ' || used;
@@ -148,6 +149,19 @@ CREATE FUNCTION given.machine(paid_state text, patience text) RETURNS json LANGU
             'on', json_build_object('pay', json_build_object('target', paid_state)),
             'after', json_build_object(patience, json_build_object('alarm', 'unpaid'))),
         paid_state, json_build_object('type', 'final')));
+
+/* A state with two timers of one instant: an alarm, and an event. */
+CREATE FUNCTION given.timers() RETURNS json LANGUAGE sql IMMUTABLE
+    RETURN json_build_object('initial', 'new', 'states', json_build_object(
+        'new', json_build_object(
+            'on', json_build_object('pay', json_build_object('target', 'paid'),
+                                    'go', json_build_object('target', 'gone'),
+                                    'expire', json_build_object('target', 'late')),
+            'after', json_build_object('1h', json_build_object('alarm', 'slow'),
+                                       '60m', json_build_object('fire', 'expire'))),
+        'paid', json_build_object('type', 'final'),
+        'gone', json_build_object('type', 'final'),
+        'late', json_build_object('type', 'final')));
 
 CREATE FUNCTION given.parts() RETURNS json LANGUAGE sql IMMUTABLE
     RETURN json_build_object('initial', 'new', 'parameters', json_build_object('cooling_off', '5m'),

@@ -132,7 +132,7 @@ INSERT INTO contract VALUES
     ('set_refund_limits', 'volatile definer pinned lock_timeout=0', 'void',
         'gateway text, machine text, limits jsonb'),
     ('migrate_order', 'volatile definer pinned', 'boolean',
-        'order_no text, from_id integer, to_id integer, reason text'),
+        'order_no text, from_id integer, to_id integer, refused text[], reason text'),
     ('migrate_some', 'volatile definer pinned', 'text[]',
         'name text, from_version integer, to_version integer, reason text, after text, max_orders integer'),
     ('set_task_limit', 'volatile definer pinned lock_timeout=0', 'void',

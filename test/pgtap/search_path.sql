@@ -131,6 +131,8 @@ CREATE TABLE public.tickets (id integer PRIMARY KEY, state varchar(9), coat publ
 ALTER TABLE public.tickets OWNER TO payorder_test_caller;
 
 -- ---- every call, under the hostile path, by a role that has only its rights
+-- which are all, the statistics say in the end
+SET track_functions = 'all';
 SET SESSION AUTHORIZATION payorder_test_caller;
 SET search_path = :hostile;
 
@@ -216,6 +218,18 @@ SELECT payorder.seek_events('outbox', first_id => 3) AS sought, payorder.seek_ev
 SELECT events, to_mark FROM payorder.event_digest() \gset
 SELECT pg_catalog.count(*) AS late FROM payorder.consumers_behind(5) \gset
 SELECT payorder.drop_consumer('since') AS dropped \gset
+SELECT pg_catalog.count(*) AS batch FROM payorder.ingest_batch('[{"gateway": "g", "txn_id": "t9", "event": "pay", "order_no": "O9", "amount": 100, "currency": "CNY"}]') \gset
+RESET SESSION AUTHORIZATION;
+UPDATE payorder.callbacks_waiting SET verdict = 'deferred'::pg_catalog.text, reason = 'error'::pg_catalog.text, next_at = 'infinity'
+WHERE txn_id OPERATOR(pg_catalog.=) 't9'::pg_catalog.text;
+SET SESSION AUTHORIZATION payorder_test_caller;
+SELECT payorder.retry_callback('g', 't9', 'pay', 'me', 'why') \g /dev/null
+SELECT payorder.set_task_limit('g', max_running => 2), payorder.set_task_limit(kind => 'mail', max_running => 3) \g /dev/null
+SELECT payorder.export_machine('short') \g /dev/null
+SELECT payorder.define_machine('short', '{"initial": "new", "states": {
+    "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}}, "after": {"2h": {"fire": "drop"}}},
+    "done": {"type": "final"}, "dropped": {"type": "final"}}}') \g /dev/null
+CALL payorder.migrate_orders('short', 1, 2, moved => 0) \gset
 SELECT payorder.stop_worker() AS stopped \gset
 SELECT payorder.unschedule() AS unscheduled \gset
 
@@ -255,6 +269,7 @@ SELECT is(:'parts'::text, 'held', 'refunds of several payments are asked for');
 SELECT is(:repriced, 90, 'an order is repriced');
 SELECT is(:'disputed'::text, 'applied', 'a chargeback is applied');
 SELECT is(:'reversed'::text, 'applied', 'a reversal too');
+SELECT is(:batch || ':' || :moved, '1:1', 'a batch is taken, an order goes to another version');
 SELECT cmp_ok(:asked, '>', 0, 'the gateways are asked again');
 SELECT cmp_ok(:moves, '>', 3, 'the moves of an order''s money are seen');
 SELECT is(:'copy'::text, 'f', 'this is no copy');
@@ -286,8 +301,17 @@ SELECT payorder.create_order('O4', 1, 'CNY') \g /dev/null
 UPDATE payorder.orders SET state = 'cancelled' WHERE order_no OPERATOR(pg_catalog.=) 'O4'::pg_catalog.text;
 SELECT payorder.create_roles() \g /dev/null
 SET search_path = :calm;
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT is_empty($$
+    SELECT p.oid::regprocedure FROM pg_proc AS p
+    WHERE p.pronamespace = 'payorder'::regnamespace AND coalesce(pg_stat_get_function_calls(p.oid), 0) = 0
+      -- a worker has a path of its own, pg_cron is not here, and a call that raises is not counted
+      AND p.proname <> ALL ('{start_worker,schedule,refuse_row_change}')$$,
+    'every routine of the catalog was called under that path');
 SELECT is((SELECT event FROM payorder.events WHERE order_no = 'O4' ORDER BY seq DESC LIMIT 1), 'cancel',
           'a direct UPDATE takes its edge');
+SELECT is(public.control($$UPDATE payorder.gateways SET gateway = 'x' WHERE gateway OPERATOR(pg_catalog.=) 'g'::pg_catalog.text$$),
+          'what identifies a row of table "gateways" never changes', 'so is a change of what identifies a row');
 SELECT matches(public.control($$UPDATE payorder.orders SET state = 'shipped'$$), '^(?!planted)',
                'an illegal one is refused by the real trigger');
 SELECT is_empty('SELECT * FROM payorder.check_invariants()', 'the invariants hold');

@@ -94,6 +94,9 @@ SELECT payorder.define_machine('parcel', '{"initial": "new", "states": {
     "sending": {"on": {"pay": {"target": "done"}, "close": {"target": "dropped"}}, "after": {"1d": {"fire": "close"}}},
     "dropped": {"type": "final"}, "done": {"type": "final"}}}');
 SELECT pg_temp.error_of($$SELECT payorder.migrate_some('parcel', 1, 4, NULL, '', 10)$$);
+-- nor past the check of all: the next of a list that was not begun
+SELECT pg_temp.error_of($$SELECT payorder.migrate_some('parcel', 1, 4, NULL, 'm0', 10)$$);
+SELECT pg_temp.error_of($$SELECT payorder.migrate_some('parcel', 1, 4, NULL, NULL, 10)$$);
 SELECT pg_temp.orders();
 -- a state that is final in one of them only
 SELECT pg_temp.version('1d', 'sending', false);
