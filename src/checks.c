@@ -6,23 +6,25 @@
  * The server keeps CHECK constraints, the WHEN of triggers and a partition's
  * bounds as text, and its executor parses and compiles them for every
  * statement that it starts: a third of the instructions of a call that writes
- * a few rows of well guarded tables.  For the kernel's own statements they are
- * compiled once, kept until the table's definition changes, and handed to the
- * executor before it runs, which then evaluates them as ever.  Nothing is
- * skipped.
+ * a few rows of well guarded tables.  For the kernel's own statements, and for
+ * everybody's on orders, they are compiled once, kept until the table's
+ * definition changes, and handed to the executor before it runs, which then
+ * evaluates them as ever.  Nothing is skipped.
  *
  * Kept are only expressions that call built-in functions: what a user's
  * function is may change without a sign to the table.  A table with any other
  * is left to the executor.
  *
  * A statement that is running may still use what an invalidation has made
- * old: that is freed only when no statement of the kernel runs.
+ * old: that is freed when the transaction ends.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_constraint.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -233,6 +235,13 @@ payorder_checks_hand_over(ResultRelInfo *info)
 		info->ri_TrigWhenExprs[i] = entry->conditions[i];
 }
 
+static bool
+is_orders(Relation relation)
+{
+	return strcmp(RelationGetRelationName(relation), "orders") == 0 &&
+		RelationGetNamespace(relation) == get_namespace_oid("payorder", true);
+}
+
 static void
 start(QueryDesc *query, int eflags)
 {
@@ -242,10 +251,13 @@ start(QueryDesc *query, int eflags)
 		next_start(query, eflags);
 	else
 		standard_ExecutorStart(query, eflags);
-	if (!payorder_in_statement())
-		return;
 	foreach(cell, query->estate->es_opened_result_relations)
-		payorder_checks_hand_over(lfirst(cell));
+	{
+		ResultRelInfo *info = lfirst(cell);
+
+		if (payorder_in_statement() || is_orders(info->ri_RelationDesc))
+			payorder_checks_hand_over(info);
+	}
 }
 
 static void
@@ -267,12 +279,22 @@ forget(Datum argument, Oid relation)
 		entry->valid = false;
 }
 
-/* Frees what no statement can use any more; none of the kernel runs. */
-void
-payorder_checks_free_outdated(void)
+/* No statement outlives its transaction. */
+static void
+end_transaction(XactEvent event, void *argument)
 {
-	if (outdated != NIL)
-		free_outdated();
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+		case XACT_EVENT_PREPARE:
+			free_outdated();
+			break;
+		default:
+			break;
+	}
 }
 
 void
@@ -286,6 +308,7 @@ payorder_checks_register(void)
 	kept = hash_create("payorder checks", 64, &control,
 					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(forget, (Datum) 0);
+	RegisterXactCallback(end_transaction, NULL);
 	next_start = ExecutorStart_hook;
 	ExecutorStart_hook = start;
 }

@@ -13,6 +13,5 @@
 extern bool payorder_calls_users(Node *node);
 extern void payorder_checks_hand_over(ResultRelInfo *info);
 extern void payorder_checks_register(void);
-extern void payorder_checks_free_outdated(void);
 
 #endif							/* PAYORDER_CHECKS_H */

@@ -36,7 +36,6 @@
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 
-#include "checks.h"
 #include "compat.h"
 #include "guc.h"
 #include "keyed.h"
@@ -227,8 +226,6 @@ run(Statement *statement, va_list *arguments)
 		LockTimeout = saved;
 	}
 	PG_END_TRY();
-	if (before < 0)
-		payorder_checks_free_outdated();
 	if (result < 0)
 		elog(ERROR, "could not execute statement: %s",
 			 SPI_result_code_string(result));
