@@ -370,7 +370,7 @@ payorder_ack_events(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
-/* A place whose events are purged is refused: who is sent there misses some. */
+/* Who is sent to a place whose events are purged would miss some. */
 static void
 refuse_purged(TimestampTz at, int64 first_id)
 {

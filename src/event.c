@@ -141,6 +141,15 @@ slot_of(TimestampTz created_at)
 	return payorder_month_of(created_at) & (RING_SLOTS - 1);
 }
 
+/* Asks an order's partition about the order. */
+static Rows *
+in_chain(Statement *statements, const char *template, TimestampTz created_at,
+		 const char *order_no)
+{
+	return payorder_query(payorder_for_slot(statements, template, "t",
+											slot_of(created_at)), order_no);
+}
+
 static void
 add_bytes(StringInfo buffer, const void *bytes, int length)
 {
@@ -228,7 +237,7 @@ insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	/* Consumers rely on it that a transaction has its number before its ids. */
 	(void) GetTopTransactionId();
 	if (payorder_execute(payorder_for_slot(insert_event, insert_event_sql,
-								  "tLttttttttjttzy", slot),
+										   "tLttttttttjttzy", slot),
 						 order_no, seq, event->gateway, event->txn_id,
 						 event->event, event->from_state, event->to_state,
 						 event->cause.actor, event->cause.source,
@@ -259,8 +268,8 @@ payorder_event_append(const char *order_no, TimestampTz created_at,
 					  const Event *event)
 {
 	int			slot = slot_of(created_at);
-	Rows	   *rows = payorder_query(payorder_for_slot(last_event, last_event_sql,
-											   "t", slot), order_no);
+	Rows	   *rows = in_chain(last_event, last_event_sql, created_at,
+								order_no);
 	uint8		before[SHA256_BYTES] = {0};
 	const char *trace = payorder_current_trace();
 	int64		seq = 1;
@@ -294,10 +303,8 @@ payorder_event_append_payment(TimestampTz received_at, const Event *event)
 int
 payorder_last_state_change(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(payorder_for_slot(last_change, last_change_sql,
-											   "t",
-											   slot_of(created_at)),
-									  order_no);
+	Rows	   *rows = in_chain(last_change, last_change_sql, created_at,
+								order_no);
 
 	return rows->count == 0 ? 0 : rows->cells[0].number;
 }
@@ -306,9 +313,8 @@ payorder_last_state_change(const char *order_no, TimestampTz created_at)
 TimestampTz
 payorder_last_entry(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(payorder_for_slot(last_entry, last_entry_sql, "t",
-											   slot_of(created_at)),
-									  order_no);
+	Rows	   *rows = in_chain(last_entry, last_entry_sql, created_at,
+								order_no);
 
 	return rows->count == 0 ? created_at : rows->cells[0].time;
 }
@@ -329,9 +335,8 @@ payorder_event_first_amount(const char *order_no, int64 *amount)
 char *
 payorder_event_first_payload(const char *order_no, TimestampTz created_at)
 {
-	Rows	   *rows = payorder_query(payorder_for_slot(first_payload, first_payload_sql,
-											   "t", slot_of(created_at)),
-									  order_no);
+	Rows	   *rows = in_chain(first_payload, first_payload_sql, created_at,
+								order_no);
 
 	return rows->count == 0 ? NULL : rows->cells[0].text;
 }
@@ -341,9 +346,9 @@ Event *
 payorder_event_by_request(const char *order_no, TimestampTz created_at,
 						  const char *request_id)
 {
-	Rows	   *rows = payorder_query(payorder_for_slot(by_request, by_request_sql,
-											   "tt",
-											   slot_of(created_at)),
+	Rows	   *rows = payorder_query(payorder_for_slot(by_request,
+														by_request_sql, "tt",
+														slot_of(created_at)),
 									  order_no, request_id);
 	Event	   *event = palloc0(sizeof(Event));
 	Reader		reader;
@@ -448,9 +453,7 @@ payorder_verify_events(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_PO_NO_SUCH_ORDER),
 				 errmsg("no order \"%s\"", payorder_shown(order_no)),
 				 errhint("Check the order number.")));
-	rows = payorder_query(payorder_for_slot(chain, chain_sql, "t",
-								   slot_of(rows->cells[0].time)),
-						  order_no);
+	rows = in_chain(chain, chain_sql, rows->cells[0].time, order_no);
 	anchor = payorder_query(&find_anchor, order_no);
 	begin = begin_of_chain(rows, anchor, before);
 	if (rows->count == 0 && (anchor->count == 0 || !anchor->cells[4].truth))

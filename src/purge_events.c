@@ -12,8 +12,8 @@
  *
  * Locks: first SHARE ROW EXCLUSIVE on the partition, under which nobody
  * appends to it, while it is looked through, then ACCESS EXCLUSIVE to truncate
- * it.  Both waits are bounded by payorder.lock_wait; who can't have them leaves
- * the month for the next time.  All is one subtransaction: an error, or a
+ * it.  Both waits are bounded by payorder.lock_wait; who can't have them
+ * leaves the month for the next time.  All is one subtransaction: an error, or a
  * crash, leaves the month as it was.
  *
  * TRUNCATE is not MVCC-safe: a transaction whose snapshot is older finds the
