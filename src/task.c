@@ -22,11 +22,14 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "errors.h"
 #include "guc.h"
@@ -36,25 +39,21 @@
 #include "timer.h"
 #include "wake.h"
 
-static Statement insert_task = {
-	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
-	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
-	.arguments = "tttttjztzz"
+static Statement insert_key = {
+	.sql = "INSERT INTO payorder.task_keys (dedup_key, task_id) VALUES ($1, $2)"
+	" ON CONFLICT (dedup_key) DO NOTHING",
+	.arguments = "tl"
 };
-static Statement insert_keyed_task = {
-	.sql = "WITH key AS (INSERT INTO payorder.task_keys (dedup_key, task_id)"
-	" VALUES ($5, pg_catalog.nextval('payorder.task_ids'))"
-	" ON CONFLICT (dedup_key) DO NOTHING RETURNING task_id),"
-	" body AS (INSERT INTO payorder.tasks (id, kind, order_no, gateway,"
+static Statement insert_body = {
+	.sql = "INSERT INTO payorder.tasks (id, kind, order_no, gateway,"
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
-	" SELECT task_id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM key"
-	" RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
-	.arguments = "tttttjztzz"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+	.arguments = "ltttttjztz"
+};
+static Statement find_handled = {
+	.sql = "SELECT 1 FROM payorder.task_kinds"
+	" WHERE kind = $1 AND worked_by = 'handler'",
+	.arguments = "t"
 };
 static Statement find_key = {
 	.sql = "SELECT task_id FROM payorder.task_keys WHERE dedup_key = $1",
@@ -161,8 +160,8 @@ static Statement prolong_lease = {
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
 	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error, handled)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, " PAYORDER_IS_HANDLED("$3") ")",
-	.arguments = "lzttizt"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+	.arguments = "lzttiztb"
 };
 static Statement insert_dead = {
 	.sql = "INSERT INTO payorder.task_dead"
@@ -241,6 +240,41 @@ payorder_task_kind(const char *name, int failures, TaskKind *kind)
 	return true;
 }
 
+static int64
+next_id(void)
+{
+	Oid			sequence = get_relname_relid("task_ids",
+											 get_namespace_oid("payorder", false));
+
+	return nextval_internal(sequence, false);
+}
+
+static void
+make_ready(int64 id, const char *kind, const char *gateway,
+		   TimestampTz run_at, int attempts, TimestampTz first_tried_at,
+		   const char *error)
+{
+	bool		handled = payorder_query(&find_handled, kind)->count > 0;
+
+	payorder_execute(&insert_ready, id, run_at, kind, gateway, attempts,
+					 first_tried_at, error, (int) handled);
+}
+
+/* Takes a dedup key for a task; the task that has it already, else 0. */
+static int64
+take_key(const char *dedup_key, int64 id)
+{
+	while (payorder_execute(&insert_key, dedup_key, id) == 0)
+	{
+		Rows	   *rows = payorder_query(&find_key, dedup_key);
+
+		if (rows->count > 0)
+			return rows->cells[0].number;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return 0;
+}
+
 /*
  * Puts a task into the queue and returns its id; with a dedup key that an
  * open task has, that task's id.
@@ -248,27 +282,22 @@ payorder_task_kind(const char *name, int failures, TaskKind *kind)
 int64
 payorder_task_enqueue(const TaskRequest *request)
 {
-	const char *payload = request->payload ? request->payload : "{}";
-	const char *trace = payorder_current_trace();
-	Rows	   *rows;
+	int64		id = next_id();
+	int64		other = request->dedup_key == NULL ? 0 :
+		take_key(request->dedup_key, id);
 
 	payorder_wake_at(request->run_at);
-	for (;;)
-	{
-		rows = payorder_query(request->dedup_key ? &insert_keyed_task :
-							  &insert_task,
-							  request->kind, request->order_no,
-							  request->gateway, request->idempotency_key,
-							  request->dedup_key, payload,
-							  request->not_after, trace, payorder_now(),
-							  request->run_at);
-		if (rows->count > 0)
-			return rows->cells[0].number;
-		rows = payorder_query(&find_key, request->dedup_key);
-		if (rows->count > 0)
-			return rows->cells[0].number;
-		CHECK_FOR_INTERRUPTS();
-	}
+	if (other != 0)
+		return other;
+	payorder_execute(&insert_body, id, request->kind, request->order_no,
+					 request->gateway, request->idempotency_key,
+					 request->dedup_key,
+					 request->payload ? request->payload : "{}",
+					 request->not_after, payorder_current_trace(),
+					 payorder_now());
+	make_ready(id, request->kind, request->gateway, request->run_at, 0, NO_TIME,
+			   NULL);
+	return id;
 }
 
 /* Whether an open task has this dedup key. */
@@ -471,9 +500,8 @@ payorder_task_cancelled(const Task *task)
 void
 payorder_task_again(const Task *task, TimestampTz run_at, const char *error)
 {
-	payorder_execute(&insert_ready, task->id, run_at, task->kind,
-					 task->gateway, task->attempts, task->first_tried_at,
-					 error);
+	make_ready(task->id, task->kind, task->gateway, run_at, task->attempts,
+			   task->first_tried_at, error);
 	payorder_wake_at(run_at);
 }
 

@@ -54,11 +54,6 @@ typedef struct Task
 	TimestampTz first_tried_at;
 } Task;
 
-/* In SQL: whether a kind has a handler; it never changes. */
-#define PAYORDER_IS_HANDLED(kind) \
-	"EXISTS (SELECT FROM payorder.task_kinds AS h" \
-	" WHERE h.kind = " kind " AND h.worked_by = 'handler')"
-
 /* A kind's rules, with the pause after one failure. */
 typedef struct TaskKind
 {

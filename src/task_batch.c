@@ -34,7 +34,8 @@ static Statement insert_tasks = {
 	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3))"
 	" WITH ORDINALITY AS u (payload, order_no, n) ORDER BY u.n RETURNING id)"
 	" INSERT INTO payorder.task_ready (task_id, run_at, kind, handled)"
-	" SELECT id, $6, $1, " PAYORDER_IS_HANDLED("$1") " FROM body"
+	" SELECT id, $6, $1, EXISTS (SELECT FROM payorder.task_kinds AS h"
+	" WHERE h.kind = $1 AND h.worked_by = 'handler') FROM body"
 	" RETURNING task_id",
 	.arguments = "tAAtzz"
 };
