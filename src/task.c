@@ -159,7 +159,8 @@ static Statement prolong_lease = {
 };
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
-	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error, handled)"
+	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error,"
+	" handled)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 	.arguments = "lzttiztb"
 };
@@ -197,7 +198,8 @@ static Statement retake_key = {
 static Statement get_next = {
 	.sql = "SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
 	" (SELECT r.run_at FROM payorder.task_ready AS r WHERE r.run_at < 'infinity'"
-	" AND NOT r.handled AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
+	" AND NOT r.handled"
+	" AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
 	" WHERE k.worked_by = 'kernel') ORDER BY r.run_at LIMIT 1))",
 	.arguments = ""
 };
