@@ -140,7 +140,7 @@ SELECT pg_temp.swept(now() + interval '2 hours', 1);
 SELECT pg_temp.state('good1');
 ROLLBACK;
 
--- one of 64 raises: halves of halves, not a subtransaction for each of the others
+-- one of 64 raises: two more batches, not a subtransaction for each of the others
 BEGIN;
 SELECT pg_temp.empty();
 SELECT pg_temp.shop();
