@@ -7,7 +7,6 @@ AS $$
 DECLARE
     role text;
     routine text;
-    result text;
     columns text;
     rights CONSTANT jsonb := '{
         "payorder_app": ["create_order", "begin_payment", "fire", "try_fire", "allowed_events",
@@ -52,19 +51,14 @@ BEGIN
             RETURN NEXT role;
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA payorder TO %I', role);
-        FOR routine, result IN
-            SELECT p.oid::regprocedure::text, CASE WHEN t.typnamespace = p.pronamespace THEN t.oid::regtype::text END
+        FOR routine IN
+            SELECT p.oid::regprocedure::text
             FROM jsonb_array_elements_text(rights -> role) AS f (name)
             JOIN pg_proc AS p ON p.proname = f.name
-            JOIN pg_type AS t ON t.oid = p.prorettype
             WHERE p.pronamespace = 'payorder'::regnamespace
             ORDER BY 1
         LOOP
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', routine, role);
-            -- for functions of the caller's own that hand the result on
-            IF result IS NOT NULL THEN
-                EXECUTE format('GRANT USAGE ON TYPE %s TO %I', result, role);
-            END IF;
         END LOOP;
         FOR routine IN SELECT v FROM jsonb_array_elements_text(readable -> role) AS v LOOP
             columns := some_columns -> role ->> routine;
@@ -79,7 +73,9 @@ COMMENT ON FUNCTION payorder.create_roles() IS
 /*
  * Last, when all is there: only the owner has a right to anything.  What takes
  * it away is what PUBLIC has by itself, and what default privileges of the one
- * who installs have given to anybody.
+ * who installs have given to anybody.  Types keep what the server gives PUBLIC:
+ * without the schema nobody can name them, and of an extension's types pg_dump
+ * cannot keep it (it warns of each).
  */
 DO $revoke$
 DECLARE
@@ -94,10 +90,7 @@ BEGIN
             FROM pg_class AS c WHERE c.relnamespace = 'payorder'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
             UNION ALL
             SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
-            FROM pg_proc AS p WHERE p.pronamespace = 'payorder'::regnamespace
-            UNION ALL
-            SELECT 'TYPE', t.oid::regtype::text, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
-            FROM pg_type AS t WHERE t.typnamespace = 'payorder'::regnamespace AND t.typcategory <> 'A')
+            FROM pg_proc AS p WHERE p.pronamespace = 'payorder'::regnamespace)
         SELECT DISTINCT format('REVOKE ALL ON %s %s FROM %s', g.kind, g.name,
                                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
         FROM given AS g, aclexplode(g.acl) AS a

@@ -191,10 +191,11 @@ for my $kind (sort keys %dumps)
 {
 	my $copy = "copy_$kind";
 
-	$node->command_ok([ @{ $dumps{$kind}->{dump} }, 'shop' ],
-		"$kind: it is dumped");
-	$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
 	my ($out, $err) =
+	  run_command([ @{ $dumps{$kind}->{dump} }, $node->connstr('shop') ]);
+	is($err, '', "$kind: it is dumped without a word");
+	$node->safe_psql('postgres', "CREATE DATABASE $copy TEMPLATE template0");
+	($out, $err) =
 	  run_command([ @{ $dumps{$kind}->{restore} }, $node->connstr($copy) ]);
 	is($err, '', '... and restored without a word');
 
