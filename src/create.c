@@ -28,10 +28,13 @@
 static Statement insert_order = {
 	.sql = "INSERT INTO payorder.orders (order_no, machine_id, state, amount,"
 	" currency, pay_by, cooling_off, created_at, updated_at, closed_at,"
-	" attributes) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $8, NULL,"
-	" coalesce($9, '{}') WHERE NOT EXISTS (SELECT FROM payorder.purged_orders"
-	" WHERE order_no = $1) ON CONFLICT (order_no) DO NOTHING",
+	" attributes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, NULL,"
+	" coalesce($9, '{}')) ON CONFLICT (order_no) DO NOTHING",
 	.arguments = "titltzvzJ"
+};
+static Statement find_purged = {
+	.sql = "SELECT 1 FROM payorder.purged_orders WHERE order_no = $1",
+	.arguments = "t"
 };
 
 PG_FUNCTION_INFO_V1(payorder_create_order);
@@ -157,10 +160,11 @@ pay_by(const CreateCall *call, const Machine *machine, TimestampTz now)
 static bool
 insert(const CreateCall *call, const Machine *machine, TimestampTz now)
 {
-	return payorder_execute(&insert_order, call->order_no, machine->id,
-							machine->initial, call->amount, call->currency,
-							pay_by(call, machine, now), call->cooling_off,
-							now, call->attributes) == 1;
+	return payorder_query(&find_purged, call->order_no)->count == 0 &&
+		payorder_execute(&insert_order, call->order_no, machine->id,
+						 machine->initial, call->amount, call->currency,
+						 pay_by(call, machine, now), call->cooling_off,
+						 now, call->attributes) == 1;
 }
 
 static void

@@ -167,7 +167,7 @@ def all_at_once(worker, count):
                 or number >= MOST_CALLS - IDLE_CALLS - 50)
 
     busy = client.latencies(drained)
-    worker.wait_until_idle(600)
+    worker.wait_until_idle(3600)
     fired, orders, begun, ended, transactions, most = watch.execute("""
         WITH fired AS (
             SELECT e.order_no, e.at, e.txid FROM payorder.events AS e
