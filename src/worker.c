@@ -90,6 +90,9 @@ static int	kept_count = 0;
 /* The worker's mark: no timer lies before it; and when it saw all of them. */
 static TimestampTz mark = DT_NOBEGIN;
 static TimestampTz all_seen_at = 0;
+
+/* The instant up to which the last sweep did what was due. */
+static TimestampTz swept_at = 0;
 static Oid	swept = InvalidOid; /* the extension in which it does */
 
 static void
@@ -417,6 +420,7 @@ sweep(TimestampTz *next)
 	*next = DT_NOEND;
 	begin_at_mark(now);
 	begin(SWEEP_SQL);
+	swept_at = GetCurrentTransactionStartTimestamp();
 	extension = lock_extension();
 	if (extension != swept)
 		payorder_timers_begin_at(DT_NOBEGIN);
@@ -467,8 +471,9 @@ try_sweep(bool *more, TimestampTz *next)
 }
 
 /*
- * Until the next thing is due; what is due and was left, because somebody
- * holds its order, is looked at again after a short while.
+ * Until the next thing is due, not at all if that came during the last sweep;
+ * what was due before it and was left, because somebody holds its order, is
+ * looked at again after a short while.
  */
 static long
 time_to_sleep(TimestampTz next)
@@ -476,8 +481,10 @@ time_to_sleep(TimestampTz next)
 	TimestampTz now = GetCurrentTimestamp();
 	long		wait = payorder_poll_interval;
 
-	if (next <= now)
+	if (next <= swept_at)
 		return Min(wait, PAUSE_IF_LEFT);
+	if (next <= now)
+		return 0;
 	if (next != DT_NOEND)
 		wait = Min(wait, TimestampDifferenceMilliseconds(now, next));
 	return Max(wait, 1);
