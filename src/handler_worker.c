@@ -171,12 +171,21 @@ commit(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* A column of the row that a statement gave. */
+static int64
+column(int number, int64 missing)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, number, &isnull);
+
+	return isnull ? missing : DatumGetInt64(value);
+}
+
 static void
 claim(void *argument)
 {
 	Leased	   *leased = argument;
-	bool		isnull = true;
-	HeapTuple	row;
 
 	leased->task = 0;
 	leased->next = DT_NOEND;
@@ -186,12 +195,9 @@ claim(void *argument)
 		if (SPI_execute(CLAIM_SQL, false, 1) != SPI_OK_SELECT ||
 			SPI_processed != 1)
 			elog(ERROR, "could not claim a task for its handler");
-		row = SPI_tuptable->vals[0];
-		leased->next = DatumGetTimestampTz(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
-		if (isnull)
-			leased->next = DT_NOEND;
-		leased->task = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		leased->token = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
+		leased->task = column(1, 0);
+		leased->token = column(2, 0);
+		leased->next = column(3, DT_NOEND);
 	}
 	commit();
 }

@@ -40,8 +40,10 @@ static Statement insert_task = {
 	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, gateway,"
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
+	" INSERT INTO payorder.task_ready"
+	" (task_id, run_at, kind, gateway, handled)"
+	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1")
+	" FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement insert_keyed_task = {
@@ -52,8 +54,10 @@ static Statement insert_keyed_task = {
 	" idempotency_key, dedup_key, payload, not_after, trace, created_at)"
 	" SELECT task_id, $1, $2, $3, $4, $5, $6, $7, $8, $9 FROM key"
 	" RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, gateway, handled)"
-	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1") " FROM body RETURNING task_id",
+	" INSERT INTO payorder.task_ready"
+	" (task_id, run_at, kind, gateway, handled)"
+	" SELECT id, $10, $1, $3, " PAYORDER_IS_HANDLED("$1")
+	" FROM body RETURNING task_id",
 	.arguments = "tttttjztzz"
 };
 static Statement find_key = {
@@ -160,7 +164,8 @@ static Statement prolong_lease = {
 };
 static Statement insert_ready = {
 	.sql = "INSERT INTO payorder.task_ready"
-	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error, handled)"
+	" (task_id, run_at, kind, gateway, attempts, first_tried_at, error,"
+	" handled)"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, " PAYORDER_IS_HANDLED("$3") ")",
 	.arguments = "lzttizt"
 };
@@ -198,7 +203,8 @@ static Statement retake_key = {
 static Statement get_next = {
 	.sql = "SELECT least((SELECT pg_catalog.min(leased_until) FROM payorder.task_leases),"
 	" (SELECT r.run_at FROM payorder.task_ready AS r WHERE r.run_at < 'infinity'"
-	" AND NOT r.handled AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
+	" AND NOT r.handled"
+	" AND r.kind IN (SELECT k.kind FROM payorder.task_kinds AS k"
 	" WHERE k.worked_by = 'kernel') ORDER BY r.run_at LIMIT 1))",
 	.arguments = ""
 };

@@ -72,7 +72,8 @@ check_form(Form_pg_proc function, const char *name)
 		problem = "is not a plain function";
 	else if (function->proretset)
 		problem = "returns a set";
-	else if (function->prorettype != JSONOID && function->prorettype != VOIDOID)
+	else if (function->prorettype != JSONOID &&
+			 function->prorettype != VOIDOID)
 		problem = "does not return json or void";
 	if (problem != NULL)
 		ereport(ERROR,

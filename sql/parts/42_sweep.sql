@@ -36,4 +36,4 @@ CREATE FUNCTION payorder.next_due()
     LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_next_due';
 COMMENT ON FUNCTION payorder.next_due() IS
-'the instant at which sweep() has something to do next, NULL for never';
+'the instant at which sweep() has something to do next, or a task with a handler is due, which run_sweeps() and the worker do; NULL for never';

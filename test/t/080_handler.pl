@@ -281,9 +281,22 @@ $node->safe_psql('postgres',
 sql_comes_to($node, 'postgres',
 	"SELECT state FROM payorder.orders WHERE order_no = 'N1'",
 	'expired', '... and timers fire', $SOON);
-$node->safe_psql('postgres', 'CALL payorder.run_sweeps()');
+
+# ---- a dump takes it along
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/handlers.dump";
+$node->safe_psql('postgres', 'CREATE DATABASE copy');
+$node->command_ok(
+	[
+		'pg_dump', '-Fc', '-f', $dump, '-d',
+		$node->connstr('postgres')
+	],
+	'a task that waits for its handler is dumped');
+$node->command_ok([ 'pg_restore', '-d', $node->connstr('copy'), $dump ],
+	'... and restored');
+$node->safe_psql($_, 'CALL payorder.run_sweeps()') for qw(postgres copy);
 task_comes_to($task, 'done 1 {"attempt" : 1}',
 	"run_sweeps() does the handlers' tasks, too");
+task_comes_to($task, 'done 1 {"attempt" : 1}', '... in the copy', 'copy');
 well($node, 'postgres');
 
 # ---- without preload
