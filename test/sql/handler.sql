@@ -15,6 +15,7 @@ CREATE ROLE handler_admin;
 CREATE ROLE handler_other;
 CREATE SCHEMA shop;
 GRANT USAGE ON SCHEMA shop, payorder TO handler_owner, handler_admin, handler_other;
+GRANT USAGE ON TYPE payorder.task_info TO handler_owner, handler_admin, handler_other;
 GRANT CREATE ON SCHEMA shop TO handler_owner, handler_admin, handler_other;
 GRANT EXECUTE ON FUNCTION payorder.define_task_kind, payorder.enqueue TO handler_owner, handler_admin;
 CREATE TABLE shop.sent (task bigint PRIMARY KEY, token bigint, attempt integer, who text, path text, payload text);
