@@ -48,7 +48,8 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
 all:
 
-ifneq ($(wildcard $(PGXS)),)
+# Debian's client package has PGXS as well, but no headers.
+ifneq ($(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h),)
 include $(PGXS)
 
 # Objects depend on every header, on the server they are for and on the flags;

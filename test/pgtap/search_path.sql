@@ -230,6 +230,21 @@ SELECT payorder.define_machine('short', '{"initial": "new", "states": {
     "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}}, "after": {"2h": {"fire": "drop"}}},
     "done": {"type": "final"}, "dropped": {"type": "final"}}}') \g /dev/null
 CALL payorder.migrate_orders('short', 1, 2, moved => 0) \gset
+SELECT payorder.define_task_kind('note') \g /dev/null
+SELECT payorder.enqueue_batch('note', '{"{}","{}"}') \g /dev/null
+SELECT payorder.complete_batch(pg_catalog.array_agg(task), pg_catalog.array_agg(token)) AS lost
+FROM payorder.claim('{note}', 2) \gset
+RESET SESSION AUTHORIZATION;
+CREATE FUNCTION public.payorder_test_handle(task payorder.task_info) RETURNS pg_catalog.json
+    LANGUAGE sql AS $$ SELECT pg_catalog.json_build_object('one', 1 OPERATOR(pg_catalog.+) 1) $$;
+ALTER FUNCTION public.payorder_test_handle OWNER TO payorder_test_caller;
+SET SESSION AUTHORIZATION payorder_test_caller;
+SELECT payorder.define_task_kind('noted', handler => 'public.payorder_test_handle') \g /dev/null
+SELECT payorder.enqueue('noted') \g /dev/null
+SELECT task, token FROM payorder.claim_for_handler() \gset
+SELECT payorder.run_handler(:task, :token) AS handled \gset
+CALL payorder.purge('1 day', orders => 0, tasks => 0, freed => 0, held_by => NULL) \gset
+SELECT orders AS purged FROM payorder.purge_some('1 day') \gset
 SELECT payorder.stop_worker() AS stopped \gset
 SELECT payorder.unschedule() AS unscheduled \gset
 
@@ -270,6 +285,7 @@ SELECT is(:repriced, 90, 'an order is repriced');
 SELECT is(:'disputed'::text, 'applied', 'a chargeback is applied');
 SELECT is(:'reversed'::text, 'applied', 'a reversal too');
 SELECT is(:batch || ':' || :moved, '1:1', 'a batch is taken, an order goes to another version');
+SELECT is(:'lost'::text || ' ' || :'handled'::text, '{} done', 'tasks are done in a batch, and by a function');
 SELECT cmp_ok(:asked, '>', 0, 'the gateways are asked again');
 SELECT cmp_ok(:moves, '>', 3, 'the moves of an order''s money are seen');
 SELECT is(:'copy'::text, 'f', 'this is no copy');
