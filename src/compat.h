@@ -8,6 +8,7 @@
 #ifndef PAYORDER_COMPAT_H
 #define PAYORDER_COMPAT_H
 
+#include "access/tableam.h"
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 
