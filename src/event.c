@@ -131,7 +131,8 @@ payorder_month_of(TimestampTz created_at)
 	if (timestamp2tm(created_at, NULL, &tm, &fsec, NULL, NULL) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
+				 errmsg("timestamp out of range"),
+				 errhint("Give an instant that the server can show.")));
 	return 12 * tm.tm_year + tm.tm_mon;
 }
 

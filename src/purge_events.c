@@ -115,7 +115,8 @@ end_of_month(int month)
 	if (tm2timestamp(&tm, 0, &zone, &end) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
+				 errmsg("timestamp out of range"),
+				 errhint("Give an instant that the server can show.")));
 	return end;
 }
 

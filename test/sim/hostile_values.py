@@ -107,11 +107,16 @@ OF_ROUTINE = {
     ("seek_events", "at"): "NULL", ("seek_events", "first_id"): "1",
     ("set_refund_limits", "machine"): "NULL",
     ("define_task_kind", "kind"): "'letter'",
+    ("complete_batch", "tasks"): "ARRAY[@mail_task@]", ("complete_batch", "tokens"): "ARRAY[@mail_token@]",
+    ("complete_batch", "results"): "NULL",
+    ("enqueue_batch", "payloads"): "'{\"{}\",NULL}'", ("enqueue_batch", "order_nos"): "'{H-open,H-paid}'",
+    ("run_handler", "task"): "@mail_task@", ("run_handler", "token"): "@mail_token@",
+    ("purge_some", "position"): "NULL", ("purge_some", "older_than"): "'1 day'", ("purge", "older_than"): "'1 day'",
 }
 
 BY_TYPE = {"text": "'x'", "integer": "1", "bigint": "1", "boolean": "false", "json": "'{}'", "jsonb": "'{}'",
            "interval": "'1 min'", "timestamp with time zone": "now()", "text[]": "NULL", "interval[]": "NULL",
-           "regclass": "'public.hostile_tickets'", "oid": "0"}
+           "bigint[]": "'{1}'", "json[]": "'{\"{}\"}'", "regclass": "'public.hostile_tickets'", "oid": "0"}
 
 DEEP_ARRAY = "(repeat('[', 10000) || repeat(']', 10000))"
 DEEP_OBJECT = "(repeat('{\"a\":', 10000) || '1' || repeat('}', 10000))"
@@ -148,6 +153,12 @@ EXTREMES = {
     "interval[]": [
         "'{}'", "'{NULL}'", "'{1 s,NULL}'", "'{{1 s,2 s},{3 s,4 s}}'", "'[5:6]={1 s,2 s}'", "'{0}'", "'{-1 s}'", "'{1 s,400 days}'",
         "'{178000000 years}'", "array_fill('1 s'::interval, ARRAY[100000])", "array_fill('1 s'::interval, ARRAY[10,10])", "'{infinity}'"],
+    "bigint[]": [
+        "'{}'", "'{NULL}'", "'{-1,0}'", "'{9223372036854775807,-9223372036854775808}'", "'{1,1,1}'", "'{{1,2},{3,4}}'", "'[5:6]={1,2}'",
+        "array_fill(1::bigint, ARRAY[100000])", "array_fill(NULL::bigint, ARRAY[1000])"],
+    "json[]": [
+        "'{}'", "'{NULL}'", "'{\"{}\",\"[]\",\"1\"}'", "'{{\"{}\"},{\"1\"}}'", "array_fill('{}'::json, ARRAY[100000])", f"ARRAY[{DEEP_ARRAY}::json]",
+        f"ARRAY[{DEEP_OBJECT}::json]", "ARRAY['{\"a\": \"\\u0000\"}'::json]", "ARRAY['{\"a\": 1, \"a\": 2}'::json]"],
     "regclass": [
         "0", "4294967295", "'pg_class'", "'pg_class_oid_index'", "'payorder.orders'", "'payorder.attention'", "'payorder.task_ids'",
         "'payorder.events'", "'payorder.events_07'", "'payorder.order_info'", "'pg_toast.pg_toast_1255'", "'public.hostile_tickets_pkey'",
