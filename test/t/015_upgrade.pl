@@ -27,7 +27,7 @@ CONF
 $old->start;
 $old->safe_psql('postgres', 'CREATE DATABASE shop');
 
-# ---- orders in flight, of all kinds; nothing is due before an hour
+# ---- orders in flight, of all kinds
 $old->safe_psql('shop', <<'SQL');
 CREATE EXTENSION payorder;
 SELECT payorder.add_gateway('g', 'generic', 'm', settings => '{"return_delay": "0"}');
@@ -54,6 +54,14 @@ sql_comes_to($old, 'shop',
 	"SELECT count(*) FROM payorder.task_ready WHERE kind = 'refund_all'",
 	'0', 'the old cluster\'s worker has nothing left to do');
 well($old, 'shop', 'the old cluster is well');
+# from here on nothing changes, whatever comes due
+for my $node ($old, $new)
+{
+	$node->append_conf('postgresql.conf', "payorder.databases = ''");
+}
+$old->reload;
+ok(comes_true(sub { worker_pids($old, 'shop') eq '' }),
+	'its worker is stopped');
 
 # All rows of all tables, as they are.
 my $digest = <<'SQL';
@@ -100,12 +108,14 @@ command_ok(
 	'pg_upgrade takes the cluster over');
 my $log = -e $new->logfile ? log_size($new) : 0;
 $new->start;
-ok(comes_true(sub { worker_pids($new, 'shop') =~ /^\d+$/ }),
-	'the worker starts in the new cluster');
 
 # ---- it is all there
 is($new->safe_psql('shop', $digest), $before, 'all rows and sequences are equal');
 is($new->safe_psql('shop', $events), $verified, 'all chains verify');
+$new->append_conf('postgresql.conf', "payorder.databases = 'shop'");
+$new->reload;
+ok(comes_true(sub { worker_pids($new, 'shop') =~ /^\d+$/ }),
+	'the worker starts in the new cluster');
 well($new, 'shop', 'the invariants hold');
 is( $new->safe_psql('shop',
 		"SELECT count(*) FROM pg_depend AS d JOIN pg_extension AS e ON d.refobjid = e.oid WHERE e.extname = 'payorder' AND d.deptype = 'e'"
