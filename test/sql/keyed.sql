@@ -144,11 +144,20 @@ SELECT pay('K-26'), pay('K-27');
 DROP POLICY most ON payorder.attempts;
 ALTER TABLE payorder.attempts DISABLE ROW LEVEL SECURITY;
 SELECT pay('K-28');
+-- another one, of whom nothing tells that he has less
+CREATE ROLE keyed_other;
+GRANT ALL ON SCHEMA payorder, public TO keyed_other;
+GRANT ALL ON ALL TABLES IN SCHEMA payorder TO keyed_other;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA payorder TO keyed_other;
+REVOKE UPDATE ON payorder.attempts FROM keyed_other;
+SELECT pay('K-28' || n) FROM generate_series(1, 3) AS n;
+ALTER FUNCTION payorder.ingest OWNER TO keyed_other;
+SELECT pay('K-29');
 ALTER FUNCTION payorder.ingest OWNER TO CURRENT_USER;
-DROP OWNED BY keyed_owner;
-DROP ROLE keyed_owner;
+DROP OWNED BY keyed_owner, keyed_other;
+DROP ROLE keyed_owner, keyed_other;
 SELECT payorder.sweep(at => now() + interval '1 minute') IS NOT NULL;
-SELECT order_no, state, paid_amount FROM payorder.orders WHERE order_no BETWEEN 'K-22' AND 'K-28' ORDER BY 1;
+SELECT order_no, state, paid_amount FROM payorder.orders WHERE order_no BETWEEN 'K-22' AND 'K-29' ORDER BY 1;
 
 SELECT * FROM payorder.check_invariants();
 SELECT order_no FROM payorder.orders AS o WHERE NOT (SELECT ok FROM payorder.verify_events(o.order_no));
