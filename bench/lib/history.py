@@ -20,7 +20,7 @@ INDEXES_OFF = """
     FROM pg_class AS t, pg_class AS i
     WHERE t.oid = indrelid AND i.oid = indexrelid AND i.relkind = 'i'
       AND t.relnamespace = 'payorder'::regnamespace
-      AND (t.relname = ANY (%s) OR t.relname LIKE 'events\\_%%')"""
+      AND (t.relname = ANY (%s) OR t.relname ~ '^events_[0-9][0-9]$')"""
 INDEXES_LEFT = """
     SELECT count(*) FROM pg_index WHERE NOT indisready OR NOT indisvalid"""
 
