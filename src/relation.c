@@ -215,7 +215,7 @@ run(Statement *statement, va_list *arguments)
 	if (statement->plan == NULL)
 		prepare(statement);
 	statement_depth = trigger_depth();
-	limit_lock_wait(); if (getenv("PAYSPI")) elog(LOG, "SPI %d %d %.110s", statement->stage, statement->keyed != NULL, statement->sql);
+	limit_lock_wait();
 	PG_TRY();
 	{
 		result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
