@@ -24,6 +24,9 @@ DATA_built = sql/payorder--$(EXTVERSION).sql
 DOCS = $(wildcard doc/*.md)
 DATA = $(wildcard sql/payorder--*--*.sql)
 
+# The library that the server itself uses.
+SHLIB_LINK = $(or $(filter -lcrypto,$(LIBS)),-lcrypto)
+
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
 ifneq ($(filter-out 0 no,$(WERROR)),)
 PG_CFLAGS += -Werror

@@ -46,53 +46,58 @@ exponent_of(const char *currency, const char *gateway)
 	return cells[1].isnull ? cells[0].number : cells[1].number;
 }
 
-static void
-refuse_form(const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PO_AMOUNT_INVALID),
-			 errmsg("amount has a wrong form"),
-			 errhint("%s", hint)));
-}
-
-static void
+static bool
 add_digit(int64 *amount, int digit)
 {
-	if (pg_mul_s64_overflow(*amount, 10, amount) ||
-		pg_sub_s64_overflow(*amount, digit, amount))
-		refuse_form("The amount is too large.");
+	return !pg_mul_s64_overflow(*amount, 10, amount) &&
+		!pg_sub_s64_overflow(*amount, digit, amount);
 }
 
-/* "19.90" with two decimals is 1990; gathered below zero, for the smallest. */
-static int64
-parse(const char *text, int exponent)
+/* The digits at *next; false if there is none or the amount gets too large. */
+static bool
+add_digits(int64 *amount, const char **next)
+{
+	const char *first = *next;
+
+	while (**next >= '0' && **next <= '9')
+	{
+		if (!add_digit(amount, *(*next)++ - '0'))
+			return false;
+	}
+	return *next > first;
+}
+
+/*
+ * "19.90" with two decimals is 1990.  False unless it is written so, with no
+ * more decimals than that, and fits.  Gathered below zero, for the smallest.
+ */
+bool
+payorder_decimal(const char *text, int exponent, int64 *amount)
 {
 	const char *next = text[0] == '-' ? text + 1 : text;
-	const char *form = "Give digits, and after a point no more decimals than the currency has.";
-	int64		amount = 0;
+	const char *point = NULL;
 	int			decimals = 0;
 
-	if (*next < '0' || *next > '9')
-		refuse_form(form);
-	for (; *next >= '0' && *next <= '9'; next++)
-		add_digit(&amount, *next - '0');
+	*amount = 0;
+	if (!add_digits(amount, &next))
+		return false;
 	if (*next == '.')
 	{
-		next++;
-		if (*next < '0' || *next > '9')
-			refuse_form(form);
-		for (; *next >= '0' && *next <= '9'; next++, decimals++)
-			add_digit(&amount, *next - '0');
+		point = next++;
+		if (!add_digits(amount, &next) || next - point - 1 > exponent)
+			return false;
+		decimals = next - point - 1;
 	}
-	if (*next != '\0' || decimals > exponent)
-		refuse_form(form);
 	for (; decimals < exponent; decimals++)
-		add_digit(&amount, 0);
-	if (text[0] == '-')
-		return amount;
-	if (amount == PG_INT64_MIN)
-		refuse_form("The amount is too large.");
-	return -amount;
+	{
+		if (!add_digit(amount, 0))
+			return false;
+	}
+	if (*next != '\0' || (text[0] != '-' && *amount == PG_INT64_MIN))
+		return false;
+	if (text[0] != '-')
+		*amount = -*amount;
+	return true;
 }
 
 Datum
@@ -100,9 +105,15 @@ payorder_parse_amount(PG_FUNCTION_ARGS)
 {
 	char	   *text = payorder_required_text(fcinfo, 0, "amount");
 	char	   *currency = payorder_required_text(fcinfo, 1, "currency");
+	int64		amount;
 
-	PG_RETURN_INT64(parse(text, exponent_of(currency,
-											payorder_text_argument(fcinfo, 2))));
+	if (!payorder_decimal(text, exponent_of(currency, payorder_text_argument(fcinfo, 2)),
+						  &amount))
+		ereport(ERROR,
+				(errcode(ERRCODE_PO_AMOUNT_INVALID),
+				 errmsg("amount has a wrong form or is too large"),
+				 errhint("Give digits, and after a point no more decimals than the currency has.")));
+	PG_RETURN_INT64(amount);
 }
 
 Datum

@@ -51,6 +51,8 @@ typedef struct Message
 	const char *currency;
 	TimestampTz occurred_at;
 	const char *payload;
+	bytea	   *body_digest;	/* SHA-256 of the raw body, NULL: payload's */
+	const char *headers;		/* those that are kept, as JSON */
 	const char *source;
 	const char *payment_txn;
 	const char *refund_no;
@@ -77,6 +79,7 @@ extern void payorder_answer_values(const Answer *answer, Datum *values,
 								   bool *nulls);
 extern bool payorder_message_event(const char *name, MessageEvent *event);
 extern char *payorder_message_events(void);
+extern bool payorder_iso_time(const char *text, TimestampTz *time);
 extern Message payorder_message_read(const JsonNode *node, Refusal refuse);
 extern const char *payorder_message_text(const JsonNode *node,
 										 const char *name, Refusal refuse);

@@ -52,20 +52,32 @@ is_iso_time(const char *text)
 		 strspn(text + 1, "0123456789:") == strlen(text + 1));
 }
 
+/*
+ * Reads an ISO 8601 time with its zone; false if it is not written so.  One
+ * that is out of range is an error.
+ */
+bool
+payorder_iso_time(const char *text, TimestampTz *time)
+{
+	if (!is_iso_time(text))
+		return false;
+	*time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													CStringGetDatum(text),
+													ObjectIdGetDatum(InvalidOid),
+													Int32GetDatum(-1)));
+	return true;
+}
+
 static TimestampTz
 time_member(const JsonNode *object, const char *name, Refusal refuse)
 {
 	const char *text = text_member(object, name, refuse);
+	TimestampTz time = NO_TIME;
 
-	if (text == NULL)
-		return NO_TIME;
-	if (!is_iso_time(text))
+	if (text != NULL && !payorder_iso_time(text, &time))
 		refuse(psprintf("Member \"%s\" of a message must be an ISO 8601 time with its zone.",
 						name));
-	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-												   CStringGetDatum(text),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)));
+	return time;
 }
 
 /* A member of a message, NULL where it is missing or null; text only. */

@@ -45,9 +45,10 @@ static Statement skip_callback = {
 };
 static Statement insert_callback = {
 	.sql = "INSERT INTO payorder.callbacks (" FACT_COLUMNS ", body, body_sha256,"
-	" received_at, order_no) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-	" $11, $12, $13, $14, $15) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
-	.arguments = "ttttttLbtztjyzt"
+	" received_at, order_no, headers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
+	" $10, $11, $12, $13, $14, $15, $16)"
+	" ON CONFLICT (gateway, txn_id, event) DO NOTHING",
+	.arguments = "ttttttLbtztjyztj"
 };
 static Statement refill_callback = {
 	.sql = "UPDATE payorder.callbacks SET"
@@ -367,16 +368,22 @@ payorder_callback_skip_locked(const Waiting *waiting)
 }
 
 static bytea *
-digest_of(const char *payload)
+digest_of(const char *text)
 {
-	bytea	   *digest;
+	bytea	   *digest = palloc(VARHDRSZ + SHA256_BYTES);
 
-	if (payload == NULL)
-		return NULL;
-	digest = palloc(VARHDRSZ + SHA256_BYTES);
 	SET_VARSIZE(digest, VARHDRSZ + SHA256_BYTES);
-	payorder_sha256(payload, strlen(payload), (uint8 *) VARDATA(digest));
+	payorder_sha256(text, strlen(text), (uint8 *) VARDATA(digest));
 	return digest;
+}
+
+/* SHA-256 of the body as it came, NULL if there was none. */
+static bytea *
+body_digest(const Message *message)
+{
+	if (message->body_digest != NULL)
+		return message->body_digest;
+	return message->payload == NULL ? NULL : digest_of(message->payload);
 }
 
 static const int64 *
@@ -402,8 +409,9 @@ payorder_callback_insert(const Message *message, const char *order_no)
 							message->currency, message->occurred_at,
 							message->source,
 							payorder_store_body ? message->payload : NULL,
-							digest_of(message->payload),
-							payorder_now(), order_no) == 1;
+							body_digest(message),
+							payorder_now(), order_no,
+							message->headers) == 1;
 }
 
 static void
@@ -480,7 +488,7 @@ payorder_callback_conflict(const Message *message, const char *detail)
 							message->currency, message->occurred_at,
 							message->source, facts_digest(message), detail,
 							payorder_store_body ? message->payload : NULL,
-							digest_of(message->payload), payorder_now()) == 1;
+							body_digest(message), payorder_now()) == 1;
 }
 
 /* Puts a decision that is parked or deferred into the waiting list. */

@@ -22,10 +22,13 @@
 #define ERRCODE_PO_LEASE_LOST			MAKE_SQLSTATE('P','O','0','0','8')
 #define ERRCODE_PO_VERSION_STALE		MAKE_SQLSTATE('P','O','0','0','9')
 #define ERRCODE_PO_NO_GATEWAY			MAKE_SQLSTATE('P','O','0','1','0')
+#define ERRCODE_PO_KEY_CONFIGURATION	MAKE_SQLSTATE('P','O','0','1','1')
 #define ERRCODE_PO_KEY_REUSED			MAKE_SQLSTATE('P','O','0','1','4')
 #define ERRCODE_PO_SECOND_PERSON		MAKE_SQLSTATE('P','O','0','1','5')
 #define ERRCODE_PO_MONEY_EDGE			MAKE_SQLSTATE('P','O','0','1','6')
 #define ERRCODE_PO_GIVEN_UP				MAKE_SQLSTATE('P','O','0','1','7')
+/* within the library only: an adapter does not take a message */
+#define ERRCODE_PO_REJECTED				MAKE_SQLSTATE('P','O','0','1','8')
 
 #define LONGEST_SHOWN	512			/* bytes; an id has 128 characters */
 extern const char *payorder_shown(const char *text);

@@ -33,7 +33,7 @@ static Statement get_installation = {
 	.arguments = "b"
 };
 static Statement find_currency = {
-	.sql = "SELECT currency FROM payorder.currencies WHERE currency = $1::bpchar",
+	.sql = "SELECT currency, exponent FROM payorder.currencies WHERE currency = $1::bpchar",
 	.arguments = "t"
 };
 
@@ -114,13 +114,24 @@ payorder_gateway_paused_locked(const char *name)
 	return rows->cells[0].truth || (!rows->cells[1].truth && is_copy());
 }
 
-/* char(3) ignores blanks at the end; a currency has none. */
-bool
-payorder_currency_known(const char *currency)
+/*
+ * The decimals of a currency's minor unit, -1 if it is not known.  char(3)
+ * ignores blanks at the end; a currency has none.
+ */
+int
+payorder_currency_exponent(const char *currency)
 {
 	Rows	   *rows = payorder_query(&find_currency, currency);
 
-	return rows->count > 0 && strcmp(rows->cells[0].text, currency) == 0;
+	if (rows->count == 0 || strcmp(rows->cells[0].text, currency) != 0)
+		return -1;
+	return rows->cells[1].number;
+}
+
+bool
+payorder_currency_known(const char *currency)
+{
+	return payorder_currency_exponent(currency) >= 0;
 }
 
 void

@@ -38,7 +38,9 @@ extern int64 payorder_database(void);
 extern Gateway *payorder_gateway(const char *name, const char *txn_id,
 								 const char *currency);
 extern bool payorder_gateway_paused_locked(const char *name);
+extern int	payorder_currency_exponent(const char *currency);
 extern bool payorder_currency_known(const char *currency);
+extern bool payorder_decimal(const char *text, int exponent, int64 *amount);
 extern void payorder_no_gateway(const char *name) pg_attribute_noreturn();
 
 #endif							/* PAYORDER_GATEWAY_SETTINGS_H */
