@@ -80,6 +80,7 @@ typedef struct Adapter
 	HttpAnswer	refused;		/* not taken */
 	HttpAnswer	later;			/* undecided: send it again */
 	const char *const *kept_headers;	/* stored with callbacks; ends with NULL */
+	/* raises what is wrong with the settings; NULL: nothing can be */
 	void		(*check) (const GatewayProfile *gateway);
 	List	   *(*decode) (const RawMessage *raw);
 } Adapter;

@@ -264,14 +264,6 @@ decode(const RawMessage *raw)
 	return list_make1(decoded);
 }
 
-static void
-check(const GatewayProfile *gateway)
-{
-	if (strncmp(gateway->merchant_id, "acct_", 5) != 0)
-		payorder_wrong_setting("merchant_id",
-							   "It is the account's id, acct_…; see doc/gateways.md.");
-}
-
 static const char *const kept_headers[] = {"stripe-signature", NULL};
 
 const Adapter payorder_adapter_stripe = {
@@ -284,6 +276,5 @@ const Adapter payorder_adapter_stripe = {
 	.refused = {400, "text/plain", "refused"},
 	.later = {503, "text/plain", "try again later"},
 	.kept_headers = kept_headers,
-	.check = check,
 	.decode = decode
 };
