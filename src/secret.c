@@ -300,30 +300,22 @@ payorder_secret(const char *reference)
 
 /* ---- files ---- */
 
-static int
-open_folder(const char *reference)
+static void
+check_folder(const char *reference)
 {
 	struct stat status;
-	int			folder;
-	bool		safe;
 
 	if (payorder_secret_directory == NULL ||
 		payorder_secret_directory[0] == '\0')
 		payorder_bad_secret(reference, "There is no folder of secrets.",
 							"Set payorder.secret_directory in the server's configuration and reload it.");
-	folder = open(payorder_secret_directory,
-				  O_RDONLY | O_DIRECTORY | O_NOCTTY | O_CLOEXEC);
-	safe = folder >= 0 && fstat(folder, &status) == 0 &&
-		(status.st_uid == geteuid() || status.st_uid == 0) &&
-		(status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
-	if (safe)
-		return folder;
-	if (folder >= 0)
-		close(folder);
-	payorder_bad_secret(reference,
-						"The folder of secrets can't be opened or isn't safe.",
-						"payorder.secret_directory must be a folder that the server's user or root owns, and that neither group nor others may write to.");
-	return -1;
+	if (stat(payorder_secret_directory, &status) != 0 ||
+		!S_ISDIR(status.st_mode) ||
+		(status.st_uid != geteuid() && status.st_uid != 0) ||
+		(status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		payorder_bad_secret(reference,
+							"The folder of secrets isn't there, or isn't safe.",
+							"payorder.secret_directory must be a folder that the server's user or root owns, and that neither group nor others may write to.");
 }
 
 /* What is wrong with a file, and what to do about it. */
@@ -389,7 +381,8 @@ read_open(int file, Bytes *secret)
 		more = read(file, memory + done, status.st_size + 1 - done);
 		if (more > 0)
 			done += more;
-	} while (more > 0 || (more < 0 && errno == EINTR));
+	} while ((more > 0 && done < (size_t) status.st_size) ||
+			 (more < 0 && errno == EINTR));
 	if (more < 0 || done != (size_t) status.st_size)
 		return &not_read;
 	*secret = (Bytes) {memory, done};
@@ -400,15 +393,18 @@ read_open(int file, Bytes *secret)
 static Bytes
 read_file(const char *reference, const char *name)
 {
-	int			folder = open_folder(reference);
-	int			file = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NOCTTY |
-							  O_NONBLOCK | O_CLOEXEC);
-	const Fault *fault = errno == ENOENT ? &not_there :
-		errno == ELOOP ? &not_regular : &not_opened;
 	Bytes		secret = {NULL, 0};
+	const Fault *fault;
+	char	   *path;
+	int			file;
 
-	close(folder);
-	if (file >= 0)
+	check_folder(reference);
+	path = psprintf("%s/%s", payorder_secret_directory, name);
+	file = open(path, O_RDONLY | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (file < 0)
+		fault = errno == ENOENT ? &not_there :
+			errno == ELOOP ? &not_regular : &not_opened;
+	else
 	{
 		fault = read_open(file, &secret);
 		close(file);
