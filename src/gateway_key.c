@@ -45,7 +45,7 @@ static Statement insert_key = {
 static Statement end_others = {
 	.sql = "UPDATE payorder.gateway_keys SET valid_until = $4"
 	" WHERE gateway = $1 AND purpose = $2 AND key_id <> $3"
-	" AND valid_from < $4 AND valid_until > $4",
+	" AND valid_from <= $4 AND valid_until > $4",
 	.arguments = "tttz"
 };
 static Statement retire_key = {
