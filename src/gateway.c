@@ -46,7 +46,9 @@ PG_FUNCTION_INFO_V1(payorder_check_gateway);
 
 /* All adapters: to add one is a file and a row. */
 static const Adapter *const adapters[] = {
-	&payorder_adapter_stripe
+	&payorder_adapter_stripe,
+	&payorder_adapter_adyen,
+	&payorder_adapter_hmac
 };
 
 /* The adapter of gateways whose messages the caller verifies. */
@@ -261,15 +263,6 @@ read_body(Incoming *in, bytea *body)
 	in->envelope.digest = digest_of(in->raw.body, length);
 }
 
-/* What an adapter raises of a message that is not what it should be. */
-static bool
-is_rejection(int sqlstate)
-{
-	return sqlstate == ERRCODE_PO_REJECTED ||
-		sqlstate == ERRCODE_STATEMENT_TOO_COMPLEX ||
-		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION;
-}
-
 static void
 decode(Incoming *in)
 {
@@ -293,11 +286,10 @@ decode(Incoming *in)
 		payorder_forget_keys(keys, count);
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (!is_rejection(error->sqlerrcode))
+		in->rejected = payorder_rejection(error);
+		if (in->rejected == NULL)
 			PG_RE_THROW();
 		FlushErrorState();
-		in->rejected = error->sqlerrcode == ERRCODE_PO_REJECTED ?
-			error->message : REJECTED_BODY;
 	}
 	PG_END_TRY();
 	if (in->rejected == NULL)

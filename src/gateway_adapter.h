@@ -130,5 +130,8 @@ extern Decoded *payorder_ignored(JsonNode *payload, const char *type,
 								 bool noteworthy);
 pg_attribute_noreturn() extern void payorder_wrong_setting(const char *setting,
 														   const char *hint);
+extern void payorder_check_setting_names(const GatewayProfile *gateway,
+										 const char *const *known);
+extern const char *payorder_rejection(const ErrorData *error);
 
 #endif							/* PAYORDER_GATEWAY_ADAPTER_H */
