@@ -35,6 +35,7 @@
 #include "gateway_aside.h"
 #include "gateway_settings.h"
 #include "guc.h"
+#include "redact.h"
 #include "relation.h"
 #include "task.h"
 
@@ -298,6 +299,26 @@ decode(Incoming *in)
 	in->raw.key_count = 0;
 }
 
+/* Nothing that is stored or shown has a card's number; ids may look like one. */
+static void
+redact(const Incoming *in)
+{
+	ListCell   *cell;
+
+	foreach(cell, in->decoded)
+	{
+		Decoded    *decoded = lfirst(cell);
+		const Message *m = &decoded->message;
+		const char *ids[] = {
+			m->txn_id, m->reference, m->payment_txn, m->refund_no,
+			decoded->own_id
+		};
+
+		if (decoded->payload != NULL)
+			payorder_redact(decoded->payload, ids, lengthof(ids));
+	}
+}
+
 /* Reads and verifies a message that came at an instant. */
 static void
 receive(Incoming *in, const char *gateway, Jsonb *headers, bytea *body,
@@ -314,6 +335,7 @@ receive(Incoming *in, const char *gateway, Jsonb *headers, bytea *body,
 	in->envelope.kept_headers = kept_headers(in);
 	read_body(in, body);
 	decode(in);
+	redact(in);
 }
 
 /* ---- verdicts ---- */

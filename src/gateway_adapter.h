@@ -58,6 +58,7 @@ typedef struct Decoded
 {
 	Message		message;		/* gateway and source are gateway.c's to set */
 	JsonNode   *payload;		/* the part of the body that says it */
+	const char *own_id;			/* of that part, if it is no id of the fact */
 	const char *rejected;		/* the reason, NULL: it is not */
 	const char *ignored;		/* its type, NULL: it is not */
 	bool		noteworthy;		/* ignored, but kept for people */

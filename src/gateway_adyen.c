@@ -304,6 +304,7 @@ read_meaning(const RawMessage *raw, JsonNode *item,
 		if (decoded->message.txn_id == NULL)
 			payorder_reject(REJECTED_BODY);
 		decoded->message.occurred_at = payorder_time_at(item, "eventDate");
+		decoded->own_id = psp_reference(item);
 		result = lappend(result, decoded);
 	}
 	return result;
