@@ -169,7 +169,6 @@ extern const Line payorder_refund_lines[];
 extern const Line payorder_taken_lines[];
 
 /* callback_store.c */
-extern const char *payorder_event_name(MessageEvent event);
 extern Callback *payorder_callback_find(const Message *message);
 extern Callback *payorder_callback_other(const Message *message,
 										 MessageEvent event);

@@ -85,6 +85,8 @@ typedef struct Adapter
 	List	   *(*decode) (const RawMessage *raw);
 } Adapter;
 
+extern const Adapter *payorder_adapter(const char *name);
+
 extern const Adapter payorder_adapter_stripe;
 extern const Adapter payorder_adapter_wechatpay;
 extern const Adapter payorder_adapter_alipay;

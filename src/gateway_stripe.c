@@ -16,6 +16,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 
 #include "crypto.h"
 #include "gateway_adapter.h"
@@ -54,7 +55,7 @@ read_item(Signature *signature, const char *item)
 	}
 	else if ((value = value_of(item, "v1")) != NULL &&
 			 strlen(value) == 2 * SHA256_BYTES &&
-			 signature->count < lengthof(signature->macs) &&
+			 signature->count < (int) lengthof(signature->macs) &&
 			 payorder_unhex(value, 2 * SHA256_BYTES,
 							signature->macs[signature->count]))
 		signature->count++;
@@ -129,9 +130,9 @@ set_amount(const RawMessage *raw, Message *m, const JsonNode *object,
 {
 	const char *currency = payorder_string_at(object, "currency");
 
-	payorder_minor_amount(raw, m, payorder_node_at(object, name),
-						  currency == NULL ? NULL :
-						  asc_toupper(currency, strlen(currency)));
+	if (currency != NULL)
+		currency = asc_toupper(currency, strlen(currency));
+	payorder_minor_amount(raw, m, payorder_node_at(object, name), currency);
 }
 
 static void

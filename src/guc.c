@@ -18,6 +18,7 @@ int			payorder_park_alert = 600;
 int			payorder_park_limit = 259200;
 int			payorder_poll_interval = 1000;
 int			payorder_full_sweep_interval = 10000;
+int			payorder_max_body = 256 * 1024;
 int			payorder_min_sync = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
 bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
@@ -100,6 +101,11 @@ payorder_define_settings(void)
 							"Between them it looks only beyond those that it knows to have fired.",
 							&payorder_full_sweep_interval, 10000, 0, 10000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("payorder.max_body",
+							"Largest body of a gateway's message that ingest_http() looks at.",
+							NULL,
+							&payorder_max_body, 256 * 1024, 1024, 16 * 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomEnumVariable("payorder.min_sync",
 							 "Weakest synchronous_commit of transactions that take callbacks or send money.",
 							 "A lower synchronous_commit is raised to it for the transaction.",

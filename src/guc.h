@@ -20,6 +20,7 @@ extern int	payorder_park_alert;
 extern int	payorder_park_limit;
 extern int	payorder_poll_interval;
 extern int	payorder_full_sweep_interval;
+extern int	payorder_max_body;
 extern int	payorder_min_sync;
 extern int	payorder_row_access;
 extern bool payorder_store_body;

@@ -25,6 +25,7 @@
 
 #include "callback.h"
 #include "errors.h"
+#include "gateway_aside.h"
 #include "handler.h"
 #include "json.h"
 #include "order.h"
@@ -491,6 +492,7 @@ payorder_sweep(PG_FUNCTION_ARGS)
 				 errmsg("at must be a finite instant"),
 				 errhint("Leave it out for now.")));
 	counts = sweep_once(batch, PG_GETARG_TIMESTAMPTZ(1));
+	payorder_aside_expire(PG_GETARG_TIMESTAMPTZ(1));
 	values[0] = Int32GetDatum(counts.timers);
 	values[1] = Int32GetDatum(counts.void_timers);
 	values[2] = Int32GetDatum(counts.leases);

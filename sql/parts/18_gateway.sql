@@ -31,6 +31,7 @@ CREATE TABLE payorder.gateways (
     pause_changed_by text,
     pause_reason text,
     pay_id_pattern text,
+    mode text COLLATE "C" NOT NULL DEFAULT 'live' CHECK (mode IN ('live', 'test')),
     capture_mode text COLLATE "C" CHECK (capture_mode IN ('auto', 'manual')),
     return_delay interval NOT NULL DEFAULT '10 minutes' CHECK (return_delay >= '0'),
     auto_return_per_hour integer NOT NULL DEFAULT 20 CHECK (auto_return_per_hour >= 0),
@@ -41,6 +42,8 @@ CREATE TABLE payorder.gateways (
     parallel_attempts boolean NOT NULL DEFAULT false,
     require_attempt boolean NOT NULL DEFAULT false,
     exponents jsonb NOT NULL DEFAULT '{}',
+    keep_ignored boolean NOT NULL DEFAULT false,
+    adapter_settings jsonb NOT NULL DEFAULT '{}',
     builtin boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     UNIQUE (adapter, merchant_id, app_scope)
@@ -115,6 +118,20 @@ $$;
 COMMENT ON FUNCTION payorder.adopt_cluster(text, text) IS
 'makes this database the one that may send money, after a restore or a move: tasks are given out again, and sweep() applies the callbacks that waited. The database that it was copied from must not run any more. Errors: 22004 actor or reason is NULL.';
 
+CREATE FUNCTION payorder.adapter_defaults(adapter text)
+    RETURNS jsonb
+    LANGUAGE c IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_adapter_defaults';
+COMMENT ON FUNCTION payorder.adapter_defaults(text) IS
+'the settings that add_gateway() gives a gateway of this adapter unless others are given; NULL: there is no such adapter. "generic" takes messages that the caller has verified.';
+
+CREATE FUNCTION payorder.check_gateway(gateway text)
+    RETURNS void
+    LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'payorder_check_gateway';
+COMMENT ON FUNCTION payorder.check_gateway(text) IS
+'asks a gateway''s adapter whether its settings are such that messages can be judged; add_gateway() and alter_gateway() call it. Errors: PO010 no such gateway, PO011 a setting is missing or wrong, 22004 NULL.';
+
 CREATE FUNCTION payorder.add_gateway(
     gateway text,
     adapter text,
@@ -131,10 +148,10 @@ BEGIN
             USING ERRCODE = 'PO010',
                   HINT = 'A name is 1 to 63 lower-case letters, digits, "_" or "-", and not "none".';
     END IF;
-    IF adapter IS DISTINCT FROM 'generic' THEN
+    IF payorder.adapter_defaults(adapter) IS NULL THEN
         RAISE EXCEPTION 'unknown adapter'
             USING ERRCODE = 'PO010',
-                  HINT = 'The adapter "generic" takes messages that the caller has verified.';
+                  HINT = 'Adapters are stripe, wechatpay, alipay, adyen, hmac, and generic, which takes messages that the caller has verified.';
     END IF;
     IF merchant_id IS NULL OR app_scope IS NULL OR length(merchant_id) NOT BETWEEN 1 AND 128
         OR length(app_scope) > 128 THEN
@@ -151,12 +168,14 @@ BEGIN
     END;
     INSERT INTO payorder.automatic_returns (gateway, hour_began_at, returns, amounts)
     VALUES (add_gateway.gateway, '-infinity', 0, '{}');
-    PERFORM payorder.alter_gateway(gateway, settings);
+    PERFORM payorder.alter_gateway(gateway, CASE WHEN jsonb_typeof(settings) = 'object'
+                                                 THEN payorder.adapter_defaults(adapter) || settings
+                                                 ELSE settings END);
     PERFORM payorder.note_installation();
 END
 $$;
 COMMENT ON FUNCTION payorder.add_gateway(text, text, text, text, jsonb) IS
-'adds a merchant account: its name here, its adapter, its merchant id and app scope at the gateway, and settings as in alter_gateway(). Errors: PO010.';
+'adds a merchant account: its name here, its adapter, its merchant id and app scope at the gateway, and settings as in alter_gateway(), which go before the adapter''s own. Errors: PO010 a name or account that exists, or a wrong one; PO011 the adapter needs other settings; 22023 unknown or bad setting.';
 
 CREATE FUNCTION payorder.alter_gateway(gateway text, settings jsonb)
     RETURNS void
@@ -166,7 +185,7 @@ DECLARE
     unknown text;
     merged payorder.gateways;
     old payorder.gateways;
-    changeable CONSTANT text[] := '{enabled,pay_id_pattern,capture_mode,return_delay,auto_return_per_hour,auto_return_amount_per_hour,idempotency_window,time_window,failed_is_final,parallel_attempts,require_attempt,exponents}';
+    changeable CONSTANT text[] := '{enabled,pay_id_pattern,mode,capture_mode,return_delay,auto_return_per_hour,auto_return_amount_per_hour,idempotency_window,time_window,failed_is_final,parallel_attempts,require_attempt,exponents,keep_ignored,adapter_settings}';
 BEGIN
     PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     IF settings IS NULL OR jsonb_typeof(settings) <> 'object' THEN
@@ -193,9 +212,9 @@ BEGIN
     END;
     FOR unknown IN SELECT k FROM jsonb_object_keys(settings) AS k ORDER BY k LOOP
         IF jsonb_typeof(settings -> unknown) IS DISTINCT FROM
-           (CASE WHEN unknown IN ('enabled', 'failed_is_final', 'parallel_attempts', 'require_attempt') THEN 'boolean'
+           (CASE WHEN unknown IN ('enabled', 'failed_is_final', 'parallel_attempts', 'require_attempt', 'keep_ignored') THEN 'boolean'
                 WHEN unknown LIKE 'auto_return%' THEN 'number'
-                WHEN unknown = 'exponents' THEN 'object'
+                WHEN unknown IN ('exponents', 'adapter_settings') THEN 'object'
                 ELSE 'string' END)
            AND NOT (settings -> unknown = 'null'
                     AND unknown IN ('pay_id_pattern', 'capture_mode', 'auto_return_amount_per_hour', 'idempotency_window')) THEN
@@ -214,16 +233,18 @@ BEGIN
                   HINT = 'An interval here is positive (return_delay: or 0), at most 366 days, and without months.';
     END IF;
     IF merged.auto_return_per_hour < 0 OR merged.auto_return_amount_per_hour < 0
+        OR merged.mode NOT IN ('live', 'test')
         OR merged.capture_mode NOT IN ('auto', 'manual')
         OR EXISTS (SELECT FROM jsonb_each(merged.exponents) AS e
                    WHERE e.key !~ '^[A-Z]{3}$' OR e.value NOT IN ('0', '1', '2', '3', '4')) THEN
         RAISE EXCEPTION 'a gateway setting is out of range'
             USING ERRCODE = '22023',
-                  HINT = 'Limits are 0 or more, capture_mode is auto or manual, exponents are {"CUR": 0 to 4}.';
+                  HINT = 'Limits are 0 or more, mode is live or test, capture_mode is auto or manual, exponents are {"CUR": 0 to 4}.';
     END IF;
     UPDATE payorder.gateways g SET
         enabled = merged.enabled,
         pay_id_pattern = merged.pay_id_pattern,
+        mode = merged.mode,
         capture_mode = merged.capture_mode,
         return_delay = merged.return_delay,
         auto_return_per_hour = merged.auto_return_per_hour,
@@ -233,9 +254,12 @@ BEGIN
         failed_is_final = merged.failed_is_final,
         parallel_attempts = merged.parallel_attempts,
         require_attempt = merged.require_attempt,
-        exponents = merged.exponents
+        exponents = merged.exponents,
+        keep_ignored = merged.keep_ignored,
+        adapter_settings = merged.adapter_settings
     WHERE g.gateway = alter_gateway.gateway;
+    PERFORM payorder.check_gateway(gateway);
 END
 $$;
 COMMENT ON FUNCTION payorder.alter_gateway(text, jsonb) IS
-'changes settings of a gateway, given as {"setting": value}; a disabled one refuses begin_payment(), never a callback. Errors: PO010 no such gateway, 22023 unknown or bad setting.';
+'changes settings of a gateway, given as {"setting": value}; a disabled one refuses begin_payment(), never a callback. Errors: PO010 no such gateway, PO011 its adapter needs other settings, 22023 unknown or bad setting.';
