@@ -272,7 +272,7 @@ decode(const RawMessage *raw)
 
 	verify(raw);
 	envelope = payorder_body_json(raw->body, raw->length);
-	type = payorder_string_at(envelope, "event_type");
+	type = payorder_id_at(envelope, "event_type");
 	if (type == NULL || payorder_id_at(envelope, "id") == NULL)
 		payorder_reject(REJECTED_BODY);
 	resource = open_resource(raw, payorder_node_at(envelope, "resource"));
