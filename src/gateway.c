@@ -50,6 +50,8 @@ static const Adapter *const adapters[] = {
 	&payorder_adapter_stripe,
 	&payorder_adapter_adyen,
 	&payorder_adapter_hmac
+	&payorder_adapter_wechatpay,
+	&payorder_adapter_alipay
 };
 
 /* The adapter of gateways whose messages the caller verifies. */
