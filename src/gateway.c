@@ -48,10 +48,10 @@ PG_FUNCTION_INFO_V1(payorder_check_gateway);
 /* All adapters: to add one is a file and a row. */
 static const Adapter *const adapters[] = {
 	&payorder_adapter_stripe,
+	&payorder_adapter_wechatpay,
+	&payorder_adapter_alipay,
 	&payorder_adapter_adyen,
 	&payorder_adapter_hmac
-	&payorder_adapter_wechatpay,
-	&payorder_adapter_alipay
 };
 
 /* The adapter of gateways whose messages the caller verifies. */
