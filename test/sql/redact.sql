@@ -54,7 +54,7 @@ FROM unnest(ARRAY['4111111111111111', '-4111111111111111', '4111111111111111.0',
 -- verification codes by the name of their member, however it is written, whatever the value is
 SELECT pg_temp.kept(format('{"%s": "123"}', name))
 FROM unnest('{cvv,CVV,Cvc,cvv2,CVC2,cid,CSC,cvn,securityCode,security_code,SECURITY-CODE,"security code",cardSecurityCode,card_security_code,card.cvc,payment.card.securityCode,cardVerificationValue,card_verification_value,verification_code,encryptedSecurityCode}'::text[]) WITH ORDINALITY AS t (name, n) ORDER BY n;
-SELECT pg_temp.kept(format('{"cvv": %s}', value)) FROM unnest('{123,"\"\"",null,true,"[1, 2]","{\"a\": 123}","\"1234567\""}'::text[]) WITH ORDINALITY AS t (value, n) ORDER BY n;
+SELECT pg_temp.kept(format('{"cvv": %s}', value)) FROM unnest('{123,"\"\"","null",true,"[1, 2]","{\"a\": 123}","\"1234567\""}'::text[]) WITH ORDINALITY AS t (value, n) ORDER BY n;
 -- not by a name that only has one in it
 SELECT pg_temp.kept(format('{"%s": "123"}', name)) FROM unnest('{cvcResult,cvvx,acid,code,card,cv,"",.,cvv.,incident,securityCodes}'::text[]) WITH ORDINALITY AS t (name, n) ORDER BY n;
 -- inside of a text: a form, JSON, words
@@ -76,5 +76,6 @@ SELECT c.body ->> 'note', c.body_sha256 = sha256(convert_to(pg_temp.body('{"pan"
 SELECT payorder.alter_gateway('other', '{"keep_ignored": true}');
 SELECT pg_temp.took('other', convert_to(body, 'UTF8'), pg_temp.signed(body)) FROM replace(pg_temp.body('{"pan": "4111 1111 1111 1111", "cvv": 123}'), 'paid', 'card 4111111111111111') AS body;
 SELECT i.type, i.body FROM payorder.ignored_messages AS i;
-SELECT count(*) FROM payorder.callbacks AS c WHERE c::text LIKE '%41111111%' OR c::text LIKE '%4111 1111%';
+SELECT verdict, reason FROM payorder.gateway_messages WHERE verdict = 'ignored';
+SELECT count(*), count(*) FILTER (WHERE concat(c, a) ~ '4111 ?1111') FROM payorder.callbacks AS c, payorder.messages_aside AS a;
 ROLLBACK;
