@@ -1,7 +1,7 @@
 --
 -- Room gateway_key: keys of gateways with their validity, rotated and retired;
 -- what is refused of them, and of references to secrets.  Public keys only:
--- what needs files is in test/t/091_secret.pl.  Scenarios 67, 70.
+-- what needs files is in test/t/082_secret.pl.  Scenarios 67, 70.
 --
 \getenv inputdir PG_ABS_SRCDIR
 \set tools :inputdir '/sql/include/tools.psql'
