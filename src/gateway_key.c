@@ -89,8 +89,7 @@ is_hex(Bytes *secret)
 {
 	uint8	   *bytes = payorder_secret_memory(secret->length / 2 + 1);
 
-	if (bytes == NULL ||
-		!payorder_unhex(secret->data, secret->length, bytes))
+	if (!payorder_unhex(secret->data, secret->length, bytes))
 		return false;
 	*secret = (Bytes) {bytes, secret->length / 2};
 	return secret->length > 0;

@@ -150,4 +150,4 @@ SELECT c, pg_temp.state_of('SELECT payorder.' || c) FROM unnest(ARRAY[$$add_gate
 ROLLBACK;
 -- where secrets are is said by the server's configuration alone
 SELECT s, pg_temp.state_of(format('SET payorder.%s', s)) FROM unnest(ARRAY[$$secret_directory = '/tmp'$$, $$seal_key = 'file:x'$$]) AS s;
-SELECT name, context, setting FROM pg_settings WHERE name IN ('payorder.secret_directory', 'payorder.seal_key') ORDER BY 1;
+SELECT name, context FROM pg_settings WHERE name IN ('payorder.secret_directory', 'payorder.seal_key') ORDER BY 1;
