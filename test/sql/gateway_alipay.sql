@@ -11,6 +11,7 @@
 \set decode :inputdir '/sql/include/decode.psql'
 \i :decode
 SET client_encoding = 'UTF8';
+\set ECHO all
 
 -- ---- settings: the app_id must be given; a notice comes for 25 hours ----
 
