@@ -35,6 +35,7 @@
 #include "gateway_aside.h"
 #include "gateway_settings.h"
 #include "guc.h"
+#include "redact.h"
 #include "relation.h"
 #include "task.h"
 
@@ -48,7 +49,9 @@ PG_FUNCTION_INFO_V1(payorder_check_gateway);
 static const Adapter *const adapters[] = {
 	&payorder_adapter_stripe,
 	&payorder_adapter_wechatpay,
-	&payorder_adapter_alipay
+	&payorder_adapter_alipay,
+	&payorder_adapter_adyen,
+	&payorder_adapter_hmac
 };
 
 /* The adapter of gateways whose messages the caller verifies. */
@@ -263,15 +266,6 @@ read_body(Incoming *in, bytea *body)
 	in->envelope.digest = digest_of(in->raw.body, length);
 }
 
-/* What an adapter raises of a message that is not what it should be. */
-static bool
-is_rejection(int sqlstate)
-{
-	return sqlstate == ERRCODE_PO_REJECTED ||
-		sqlstate == ERRCODE_STATEMENT_TOO_COMPLEX ||
-		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION;
-}
-
 static void
 decode(Incoming *in)
 {
@@ -295,17 +289,36 @@ decode(Incoming *in)
 		payorder_forget_keys(keys, count);
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (!is_rejection(error->sqlerrcode))
+		in->rejected = payorder_rejection(error);
+		if (in->rejected == NULL)
 			PG_RE_THROW();
 		FlushErrorState();
-		in->rejected = error->sqlerrcode == ERRCODE_PO_REJECTED ?
-			error->message : REJECTED_BODY;
 	}
 	PG_END_TRY();
 	if (in->rejected == NULL)
 		payorder_forget_keys(keys, count);
 	in->raw.keys = NULL;
 	in->raw.key_count = 0;
+}
+
+/* Nothing that is stored or shown has a card's number; ids may look like one. */
+static void
+redact(const Incoming *in)
+{
+	ListCell   *cell;
+
+	foreach(cell, in->decoded)
+	{
+		Decoded    *decoded = lfirst(cell);
+		const Message *m = &decoded->message;
+		const char *ids[] = {
+			m->txn_id, m->reference, m->payment_txn, m->refund_no,
+			decoded->own_id
+		};
+
+		if (decoded->payload != NULL)
+			payorder_redact(decoded->payload, ids, lengthof(ids));
+	}
 }
 
 /* Reads and verifies a message that came at an instant. */
@@ -324,6 +337,7 @@ receive(Incoming *in, const char *gateway, Jsonb *headers, bytea *body,
 	in->envelope.kept_headers = kept_headers(in);
 	read_body(in, body);
 	decode(in);
+	redact(in);
 }
 
 /* ---- verdicts ---- */
