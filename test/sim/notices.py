@@ -6,6 +6,7 @@ the same bytes.
 """
 
 import base64
+import functools
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,6 +20,7 @@ KEYS = Path(__file__).with_name("keys")
 CHINA = timezone(timedelta(hours=8))
 
 
+@functools.cache
 def private_key(name):
     return serialization.load_pem_private_key(
         (KEYS / (name + ".pem")).read_bytes(), None)

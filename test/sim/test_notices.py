@@ -439,7 +439,7 @@ class Notices(unittest.TestCase):
             self.assertEqual(("订单",), self.row(
                 "SELECT body::json ->> 'subject' FROM payorder.callbacks"))
             body = n.envelope("TRANSACTION.SUCCESS", n.compact(
-                self.payment(number)).encode(), aad="交易")
+                self.payment(self.order)).encode(), aad="交易")
             self.assertEqual((WECHATPAY_OK, ["excess"]), self.send(
                 "wx", n.wechatpay_headers(body, self.now), body))
             self.assertEqual((400, "application/json", FAIL),
