@@ -176,54 +176,6 @@ payorder_keyed_end(KeyedRun *run)
 	table_close(run->relation, NoLock);
 }
 
-/* ---- rows by key ---- */
-
-/* Opens a scan, which has its keys by payorder_keyed_rescan(). */
-IndexScanDesc
-payorder_keyed_scan(KeyedRun *run, Relation *index)
-{
-	*index = index_open(run->keyed->index, run->keyed->relation_lock);
-	return payorder_index_beginscan(run->relation, *index,
-									run->estate->es_snapshot,
-									run->keyed->key_count);
-}
-
-/* Begins a scan anew; false if a key is NULL, which equals nothing. */
-bool
-payorder_keyed_rescan(KeyedRun *run, IndexScanDesc scan)
-{
-	Keyed	   *keyed = run->keyed;
-	ScanKeyData keys[INDEX_MAX_KEYS];
-
-	for (int i = 0; i < keyed->key_count; i++)
-	{
-		bool		isnull;
-
-		keys[i] = keyed->keys[i];
-		keys[i].sk_argument = ExecEvalExpr(keyed->key_values[i], run->context,
-										   &isnull);
-		if (isnull)
-			return false;
-	}
-	index_rescan(scan, keys, keyed->key_count, NULL, 0);
-	return true;
-}
-
-/* The next row of a scan that WHERE holds for; false if there is none. */
-bool
-payorder_keyed_next(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *slot)
-{
-	while (index_getnext_slot(scan, run->keyed->direction, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		run->context->ecxt_scantuple = slot;
-		if (run->keyed->filter == NULL ||
-			ExecQual(run->keyed->filter, run->context))
-			return true;
-	}
-	return false;
-}
-
 /* ---- reading ---- */
 
 static void
@@ -349,13 +301,13 @@ limit_of(KeyedRun *run)
 
 /* Reads the rows of a scan that has its keys; false: it is not plain. */
 static bool
-read_rows(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *found,
-		  TupleTableSlot *locked)
+read_rows(KeyedRun *run, KeyedScan *scan, TupleTableSlot *locked)
 {
+	TupleTableSlot *found = scan->slot;
 	int64		limit = limit_of(run);
 	int64		left = limit;
 
-	while (left > 0 && payorder_keyed_next(run, scan, found))
+	while (left > 0 && payorder_keyed_next(scan))
 	{
 		Lock		lock = LOCK_HAD;
 
@@ -376,35 +328,24 @@ read_rows(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *found,
 	return limit >= 0;
 }
 
-static TupleTableSlot *
-new_slot(const KeyedRun *run)
-{
-	return MakeSingleTupleTableSlot(run->keyed->description,
-									table_slot_callbacks(run->relation));
-}
-
 /* Reads for each row of arguments; how many were plain. */
 static int
 read_by_key(KeyedRun *run, const Datum *values, const char *nulls, int count)
 {
-	Relation	index;
-	IndexScanDesc scan = payorder_keyed_scan(run, &index);
-	TupleTableSlot *found = new_slot(run);
-	TupleTableSlot *locked = run->keyed->locks ? new_slot(run) : NULL;
+	KeyedScan  *scan = payorder_keyed_open(run, count);
+	TupleTableSlot *locked = run->keyed->locks ? payorder_keyed_slot(run) :
+		NULL;
 	int			done;
 
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_rescan(run, scan) &&
-			!read_rows(run, scan, found, locked))
+		if (payorder_keyed_find(scan) && !read_rows(run, scan, locked))
 			break;
 	}
-	ExecDropSingleTupleTableSlot(found);
 	if (locked != NULL)
 		ExecDropSingleTupleTableSlot(locked);
-	index_endscan(scan);
-	index_close(index, NoLock);
+	payorder_keyed_close(scan);
 	return done;
 }
 

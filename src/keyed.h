@@ -79,6 +79,24 @@ typedef struct KeyedRun
 	int			cells_allocated;
 } KeyedRun;
 
+/* The rows of a statement's keys. */
+typedef struct KeyedScan
+{
+	KeyedRun   *run;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;		/* the row that was found */
+
+	/* where rows of ascending numbers are found one after the other */
+	AttrNumber	number;			/* the table's column; 0: that is not so */
+	ScanKeyData from;
+	int64		wanted;
+	int64		found;			/* the number of the slot's row */
+	bool		begun;
+	bool		ahead;			/* the slot's row was not asked for yet */
+	bool		ended;
+} KeyedScan;
+
 /* keyed_shape.c */
 extern Keyed *payorder_keyed_recognise(CachedPlanSource *source,
 									   int parameter_count);
@@ -100,10 +118,13 @@ extern void payorder_keyed_end(KeyedRun *run);
 extern Rows *payorder_keyed_rows(const KeyedRun *run);
 extern void payorder_keyed_arguments(KeyedRun *run, const Datum *values,
 									 const char *nulls, int row);
-extern IndexScanDesc payorder_keyed_scan(KeyedRun *run, Relation *index);
-extern bool payorder_keyed_rescan(KeyedRun *run, IndexScanDesc scan);
-extern bool payorder_keyed_next(KeyedRun *run, IndexScanDesc scan,
-								TupleTableSlot *slot);
+
+/* keyed_scan.c */
+extern TupleTableSlot *payorder_keyed_slot(const KeyedRun *run);
+extern KeyedScan *payorder_keyed_open(KeyedRun *run, int count);
+extern bool payorder_keyed_find(KeyedScan *scan);
+extern bool payorder_keyed_next(KeyedScan *scan);
+extern void payorder_keyed_close(KeyedScan *scan);
 extern void payorder_keyed_read_row(KeyedRun *run, TupleTableSlot *slot);
 
 #endif							/* PAYORDER_KEYED_H */

@@ -61,13 +61,6 @@ open_indexes(KeyedRun *run, ResultRelInfo *info)
 	}
 }
 
-static TupleTableSlot *
-new_slot(KeyedRun *run)
-{
-	return MakeSingleTupleTableSlot(run->keyed->description,
-									table_slot_callbacks(run->relation));
-}
-
 /* Sets the columns that a statement assigns; the others are there. */
 static void
 assign(KeyedRun *run, TupleTableSlot *slot)
@@ -159,7 +152,7 @@ insert_rows(KeyedRun *run, ResultRelInfo *info, TupleTableSlot **slots,
 static TupleTableSlot *
 new_row(KeyedRun *run, ResultRelInfo *info)
 {
-	TupleTableSlot *slot = new_slot(run);
+	TupleTableSlot *slot = payorder_keyed_slot(run);
 
 	memset(slot->tts_isnull, true, run->keyed->description->natts);
 	assign(run, slot);
@@ -202,7 +195,7 @@ static bool
 update_row(KeyedRun *run, TupleTableSlot *old)
 {
 	ResultRelInfo *info = result_relation(run);
-	TupleTableSlot *new = new_slot(run);
+	TupleTableSlot *new = payorder_keyed_slot(run);
 	UpdatedIndexes updated = NO_INDEX_UPDATED;
 	TM_FailureData failure;
 	LockTupleMode mode;
@@ -244,19 +237,19 @@ delete_row(KeyedRun *run, TupleTableSlot *old)
 
 /* Changes the row that a scan finds, if there is one; false: it is not plain. */
 static bool
-change_row(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *slot)
+change_row(KeyedRun *run, KeyedScan *scan)
 {
-	if (!payorder_keyed_next(run, scan, slot))
+	if (!payorder_keyed_next(scan))
 		return true;
 	if (run->keyed->command == CMD_UPDATE)
 	{
-		if (!update_row(run, slot))
+		if (!update_row(run, scan->slot))
 			return false;
 	}
-	else if (!delete_row(run, slot))
+	else if (!delete_row(run, scan->slot))
 		return false;
 	if (run->keyed->result != NULL)
-		payorder_keyed_read_row(run, slot);
+		payorder_keyed_read_row(run, scan->slot);
 	else
 		run->processed++;
 	return true;
@@ -267,22 +260,17 @@ int
 payorder_keyed_change(KeyedRun *run, const Datum *values, const char *nulls,
 					  int count)
 {
-	Relation	index;
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
+	KeyedScan  *scan;
 	int			done;
 
 	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
-	scan = payorder_keyed_scan(run, &index);
-	slot = new_slot(run);
+	scan = payorder_keyed_open(run, count);
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_rescan(run, scan) && !change_row(run, scan, slot))
+		if (payorder_keyed_find(scan) && !change_row(run, scan))
 			break;
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
+	payorder_keyed_close(scan);
 	return done;
 }
