@@ -14,10 +14,11 @@
  * Only the plain case is done.  Whenever there is anything to it (a plan that
  * is not valid any more, a row that others have changed since the snapshot, a
  * key that this transaction's snapshot can't see, a read-only transaction, a
- * hook that wants to see the rights checked), nothing has been written yet,
- * and the statement goes to the executor, which sees, waits and raises as it
- * always does.  payorder.row_access = sql sends everything there: what is done
- * here must not differ from it, and the tests run both ways.
+ * hook that wants to see the rights checked), nothing has been written yet for
+ * the row of arguments at hand, and the statement goes to the executor with
+ * it, which sees, waits and raises as it always does.  payorder.row_access =
+ * sql sends everything there: what is done here must not differ from it, and
+ * the tests run both ways.
  *
  * Locks: the table's and the index's, as the executor's, until the end of the
  * transaction; rows as the statement says.

@@ -187,6 +187,7 @@ payorder_take(Statement *find, Statement *remove,...)
 	removed = payorder_bulk(remove, rows->count - before);
 	for (int i = before; i < rows->count; i++)
 		payorder_bulk_add(removed, payorder_row(rows, i).next->number);
-	(void) payorder_bulk_execute(removed);
+	if (payorder_bulk_execute(removed) != rows->count - before)
+		elog(ERROR, "could not remove rows that are locked");
 	return rows;
 }
