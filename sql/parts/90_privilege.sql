@@ -12,7 +12,7 @@ DECLARE
         "payorder_app": ["create_order", "begin_payment", "fire", "try_fire", "allowed_events",
                          "can_transition", "request_refund", "request_refunds", "reprice_order", "enqueue", "enqueue_batch",
                          "machine_diagram", "export_machine", "parse_amount", "format_amount"],
-        "payorder_gateway": [],
+        "payorder_gateway": ["ingest_http"],
         "payorder_ingest": ["ingest", "ingest_batch", "parse_amount", "format_amount"],
         "payorder_worker": ["claim", "complete", "complete_batch", "fail", "heartbeat", "sweep", "run_sweeps", "claim_for_handler", "run_handler", "next_due",
                             "next_events", "ack_events", "parse_amount", "format_amount"],
@@ -22,6 +22,7 @@ DECLARE
                              "consumer_lag", "event_digest", "parse_amount", "format_amount"],
         "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "allowed_events", "can_transition", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
+                           "adapter_defaults", "check_gateway", "decode_http", "ingest_waiting",
                            "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "purge", "purge_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
@@ -37,10 +38,11 @@ DECLARE
         "payorder_worker": [],
         "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "purged_orders", "events", "attempts",
                              "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
-                             "guarded", "guard_events"],
+                             "guarded", "guard_events", "quarantine", "ignored_messages", "gateway_messages"],
         "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "currencies",
-                           "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers"],
-        "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits"]}';
+                           "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers",
+                           "quarantine", "ignored_messages", "gateway_messages"],
+        "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits", "gateway_messages"]}';
     -- of what is readable, the columns, where not all are
     some_columns CONSTANT jsonb := '{
         "payorder_monitor": {"attention": "kind, cause, amount, currency, gateway, event, age, decisions"}}';

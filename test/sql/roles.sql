@@ -54,7 +54,7 @@ GRANT USAGE ON SCHEMA payorder TO payorder_test_nobody;
 \set ECHO none
 SET ROLE payorder_test_owner;
 CREATE TEMP TABLE things (name text PRIMARY KEY, value text);
-SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h') \g /dev/null
+SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h'), payorder.add_gateway('s', 'stripe', 'acct_1') \g /dev/null
 SELECT payorder.define_task_kind('mail') \g /dev/null
 SELECT payorder.define_machine('ticket', '{"initial": "new", "states": {
     "new": {"on": {"close": {"target": "closed"}}}, "closed": {"type": "final"}}}') \g /dev/null
@@ -220,6 +220,16 @@ INSERT INTO calls (routine, marks, call) VALUES
      $$SELECT payorder.add_gateway('new', 'generic', 'shop-n')$$),
     ('alter_gateway',          'fail fail fail fail fail ok   fail fail',
      $$SELECT payorder.alter_gateway('g', '{"enabled": false}')$$),
+    ('adapter_defaults',       'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.adapter_defaults('stripe') ->> 'pay_id_pattern'$$),
+    ('check_gateway',          'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.check_gateway('s')$$),
+    ('ingest_http',            'fail ok   fail fail fail fail fail fail',
+     $$SELECT concat_ws(' ', ack_status, results[1].verdict, results[1].detail) FROM payorder.ingest_http('s', '{}', 'x')$$),
+    ('decode_http',            'fail fail fail fail fail ok   fail fail',
+     $$SELECT concat_ws(' ', verdict, detail) FROM payorder.decode_http('s', '{}', 'x')$$),
+    ('ingest_waiting',         'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.ingest_waiting('s')$$),
     ('pause_gateway',          'fail fail fail fail fail ok   fail fail',
      $$SELECT payorder.pause_gateway('g', 'dora', 'they are down')$$),
     ('resume_gateway',         'fail fail fail fail fail ok   fail fail',
@@ -338,6 +348,9 @@ INSERT INTO readers VALUES
     ('task_kinds',     'fail fail fail fail fail ok   fail fail'),
     ('attention',      'fail fail fail fail ok   ok   some fail'),
     ('money_balance',  'fail fail fail fail ok   ok   ok   fail'),
+    ('quarantine',     'fail fail fail fail ok   ok   fail fail'),
+    ('ignored_messages', 'fail fail fail fail ok   ok   fail fail'),
+    ('gateway_messages', 'fail fail fail fail ok   ok   ok   fail'),
     ('consumers',      'fail fail fail fail ok   ok   ok   fail'),
     ('guarded',        'fail fail fail fail ok   ok   ok   fail'),
     ('task_limits',    'fail fail fail fail fail ok   ok   fail');
