@@ -206,7 +206,7 @@ def message(account, event, fault=None, **facts):
 def read(path):
     """A secret's file, without the line break that editors add."""
     with open(path, "rb") as file:
-        return file.read().rstrip(b"\r\n")
+        return file.read().removesuffix(b"\n").removesuffix(b"\r")
 
 
 def arguments():
