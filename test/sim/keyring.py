@@ -68,6 +68,7 @@ class Keyring:
 
     def name_folder(self):
         """Has the server look for secrets here, if it doesn't yet."""
+        self.call("LOAD 'payorder'")    # whose setting it is
         show = "SELECT current_setting('payorder.secret_directory')"
         if self.call(show)[0][0] == self.folder:
             return
