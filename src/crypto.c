@@ -245,6 +245,32 @@ payorder_rsa_public_key(const char *text, size_t length)
 	return result;
 }
 
+/*
+ * The serial number of a certificate that is given as PEM, in upper-case
+ * hexadecimal digits; NULL if it is none.
+ */
+char *
+payorder_certificate_serial(const char *text, size_t length)
+{
+	BIO		   *bio = BIO_new_mem_buf(text, (int) length);
+	X509	   *certificate = bio == NULL ? NULL :
+		PEM_read_bio_X509(bio, NULL, no_password, NULL);
+	BIGNUM	   *number = certificate == NULL ? NULL :
+		ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
+	char	   *digits = number == NULL ? NULL : BN_bn2hex(number);
+	char	   *serial = digits == NULL ? NULL :
+		palloc_extended(strlen(digits) + 1, MCXT_ALLOC_NO_OOM);
+
+	if (serial != NULL)
+		strcpy(serial, digits);
+	OPENSSL_free(digits);
+	BN_free(number);
+	X509_free(certificate);
+	BIO_free(bio);
+	ERR_clear_error();
+	return serial;
+}
+
 /* ---- AES-256-GCM ---- */
 
 static const EVP_CIPHER *

@@ -27,6 +27,7 @@ extern void payorder_hmac_sha256(Bytes key, const Bytes *parts, int count,
 extern bool payorder_rsa_sha256_verify(Bytes public_key, const Bytes *parts,
 									   int count, Bytes signature);
 extern Bytes payorder_rsa_public_key(const char *text, size_t length);
+extern char *payorder_certificate_serial(const char *text, size_t length);
 extern bool payorder_aes256_gcm_decrypt(Bytes key, Bytes nonce, Bytes aad,
 										Bytes sealed, uint8 *plain);
 extern void payorder_aes256_gcm_encrypt(Bytes key, Bytes nonce, Bytes aad,

@@ -35,6 +35,7 @@
 #include "gateway_aside.h"
 #include "gateway_settings.h"
 #include "guc.h"
+#include "redact.h"
 #include "relation.h"
 #include "task.h"
 
@@ -46,7 +47,11 @@ PG_FUNCTION_INFO_V1(payorder_check_gateway);
 
 /* All adapters: to add one is a file and a row. */
 static const Adapter *const adapters[] = {
-	&payorder_adapter_stripe
+	&payorder_adapter_stripe,
+	&payorder_adapter_wechatpay,
+	&payorder_adapter_alipay,
+	&payorder_adapter_adyen,
+	&payorder_adapter_hmac
 };
 
 /* The adapter of gateways whose messages the caller verifies. */
@@ -261,15 +266,6 @@ read_body(Incoming *in, bytea *body)
 	in->envelope.digest = digest_of(in->raw.body, length);
 }
 
-/* What an adapter raises of a message that is not what it should be. */
-static bool
-is_rejection(int sqlstate)
-{
-	return sqlstate == ERRCODE_PO_REJECTED ||
-		sqlstate == ERRCODE_STATEMENT_TOO_COMPLEX ||
-		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION;
-}
-
 static void
 decode(Incoming *in)
 {
@@ -279,7 +275,8 @@ decode(Incoming *in)
 
 	if (in->rejected != NULL)
 		return;
-	keys = payorder_gateway_keys(in->profile.gateway, in->raw.at, &count);
+	keys = payorder_gateway_keys(in->profile.gateway, GetCurrentTimestamp(),
+								 &count);
 	in->raw.keys = keys;
 	in->raw.key_count = count;
 	PG_TRY();
@@ -293,17 +290,36 @@ decode(Incoming *in)
 		payorder_forget_keys(keys, count);
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (!is_rejection(error->sqlerrcode))
+		in->rejected = payorder_rejection(error);
+		if (in->rejected == NULL)
 			PG_RE_THROW();
 		FlushErrorState();
-		in->rejected = error->sqlerrcode == ERRCODE_PO_REJECTED ?
-			error->message : REJECTED_BODY;
 	}
 	PG_END_TRY();
 	if (in->rejected == NULL)
 		payorder_forget_keys(keys, count);
 	in->raw.keys = NULL;
 	in->raw.key_count = 0;
+}
+
+/* Nothing that is stored or shown has a card's number; ids may look like one. */
+static void
+redact(const Incoming *in)
+{
+	ListCell   *cell;
+
+	foreach(cell, in->decoded)
+	{
+		Decoded    *decoded = lfirst(cell);
+		const Message *m = &decoded->message;
+		const char *ids[] = {
+			m->txn_id, m->reference, m->payment_txn, m->refund_no,
+			decoded->own_id
+		};
+
+		if (decoded->payload != NULL)
+			payorder_redact(decoded->payload, ids, lengthof(ids));
+	}
 }
 
 /* Reads and verifies a message that came at an instant. */
@@ -322,6 +338,7 @@ receive(Incoming *in, const char *gateway, Jsonb *headers, bytea *body,
 	in->envelope.kept_headers = kept_headers(in);
 	read_body(in, body);
 	decode(in);
+	redact(in);
 }
 
 /* ---- verdicts ---- */
@@ -587,29 +604,52 @@ take_waiter(void *argument)
 	again->taken = true;
 }
 
-/* How many of them the gateway's keys of today could decide. */
-Datum
-payorder_ingest_waiting(PG_FUNCTION_ARGS)
+/*
+ * How many of them the gateway's keys of now could decide.  The others, one
+ * that raised included, go on waiting, and so does the alarm.
+ */
+static int
+take_waiters(const char *gateway)
 {
-	const char *gateway = payorder_required_text(fcinfo, 0, "gateway");
 	Waiter	   *waiters;
 	int			count;
 	int			taken = 0;
+	Incoming	in = {0};
 
-	payorder_prevent_read_only("ingest_waiting()");
+	find_gateway(&in, gateway);
 	payorder_require_sync();
 	waiters = payorder_aside_waiters(gateway, &count);
 	for (int i = 0; i < count; i++)
 	{
 		Again		again = {gateway, &waiters[i], false};
 
-		(void) payorder_isolated(take_waiter, &again);
-		taken += again.taken;
+		if (payorder_isolated(take_waiter, &again) == NULL)
+			taken += again.taken;
 	}
 	if (taken == count)
 		payorder_task_close_review(psprintf("gateway %s", gateway),
 								   "key_unknown");
-	PG_RETURN_INT32(taken);
+	return taken;
+}
+
+Datum
+payorder_ingest_waiting(PG_FUNCTION_ARGS)
+{
+	payorder_prevent_read_only("ingest_waiting()");
+	PG_RETURN_INT32(take_waiters(payorder_required_text(fcinfo, 0, "gateway")));
+}
+
+static void
+key_added(const char *gateway)
+{
+	(void) take_waiters(gateway);
+}
+
+/* Called once, when the library is loaded. */
+void
+payorder_gateway_register(void)
+{
+	payorder_gateway_key_on_add(key_added);
 }
 
 /* ---- settings ---- */

@@ -58,6 +58,7 @@ typedef struct Decoded
 {
 	Message		message;		/* gateway and source are gateway.c's to set */
 	JsonNode   *payload;		/* the part of the body that says it */
+	const char *own_id;			/* of that part, if it is no id of the fact */
 	const char *rejected;		/* the reason, NULL: it is not */
 	const char *ignored;		/* its type, NULL: it is not */
 	bool		noteworthy;		/* ignored, but kept for people */
@@ -130,5 +131,10 @@ extern Decoded *payorder_ignored(JsonNode *payload, const char *type,
 								 bool noteworthy);
 pg_attribute_noreturn() extern void payorder_wrong_setting(const char *setting,
 														   const char *hint);
+extern void payorder_check_setting_names(const GatewayProfile *gateway,
+										 const char *const *known);
+extern const char *payorder_rejection(const ErrorData *error);
+
+extern void payorder_gateway_register(void);
 
 #endif							/* PAYORDER_GATEWAY_ADAPTER_H */

@@ -31,6 +31,22 @@ payorder_reject(const char *reason)
 			 errmsg_internal("%s", reason)));
 }
 
+/*
+ * Why a message is rejected for which an adapter raised an error; NULL: the
+ * error is not the message's.  What raises these holds nothing that would have
+ * to be given back, so they can be caught without a subtransaction.
+ */
+const char *
+payorder_rejection(const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_PO_REJECTED)
+		return error->message;
+	if (error->sqlerrcode == ERRCODE_STATEMENT_TOO_COMPLEX ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION)
+		return REJECTED_BODY;
+	return NULL;
+}
+
 /* The value of a header, NULL if there is none; its name in lower case. */
 const char *
 payorder_header(const RawMessage *raw, const char *name)
@@ -248,4 +264,23 @@ payorder_wrong_setting(const char *setting, const char *hint)
 			 errmsg("gateway setting \"%s\" is missing or wrong for its adapter",
 					setting),
 			 errhint("%s", hint)));
+}
+
+/* Refuses settings that the adapter doesn't know; "known" ends with NULL. */
+void
+payorder_check_setting_names(const GatewayProfile *gateway,
+							 const char *const *known)
+{
+	if (gateway->settings == NULL)
+		return;
+	for (JsonNode *node = gateway->settings->first; node; node = node->next)
+	{
+		int			i = 0;
+
+		while (known[i] != NULL && strcmp(known[i], node->name) != 0)
+			i++;
+		if (known[i] == NULL)
+			payorder_wrong_setting(payorder_shown(node->name),
+								   "The adapter has no such setting; see doc/gateways.md.");
+	}
 }

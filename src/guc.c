@@ -23,6 +23,8 @@ int			payorder_min_sync = SYNCHRONOUS_COMMIT_LOCAL_FLUSH;
 bool		payorder_store_body = true;
 char	   *payorder_databases = NULL;
 char	   *payorder_trace = NULL;
+char	   *payorder_secret_directory = NULL;
+char	   *payorder_seal_key = NULL;
 
 int			payorder_row_access = ROW_ACCESS_KEYED;
 
@@ -43,6 +45,15 @@ static const struct config_enum_entry row_accesses[] = {
 	{"sql", ROW_ACCESS_SQL, false},
 	{NULL, 0, false}
 };
+
+static bool
+check_secret_directory(char **value, void **extra, GucSource source)
+{
+	if (**value == '\0' || is_absolute_path(*value))
+		return true;
+	GUC_check_errdetail("It must be an absolute path.");
+	return false;
+}
 
 /*
  * What this transaction does must not be lost once it has committed: raises
@@ -132,5 +143,17 @@ payorder_define_settings(void)
 							 "With \"sql\" all of them pass the executor, where extensions that look at statements see them.",
 							 &payorder_row_access, ROW_ACCESS_KEYED,
 							 row_accesses, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("payorder.secret_directory",
+							   "Folder whose files gateways' keys may refer to as file:NAME.",
+							   "It and its files belong to the server's user; nobody else may write to it, or read them.",
+							   &payorder_secret_directory, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   check_secret_directory, NULL, NULL);
+	DefineCustomStringVariable("payorder.seal_key",
+							   "Key that seals secrets: file:NAME or env:PAYORDER_NAME.",
+							   "32 bytes, or 64 hexadecimal digits.",
+							   &payorder_seal_key, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	MarkGUCPrefixReserved("payorder");
 }

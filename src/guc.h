@@ -26,6 +26,8 @@ extern int	payorder_row_access;
 extern bool payorder_store_body;
 extern char *payorder_databases;
 extern char *payorder_trace;
+extern char *payorder_secret_directory;
+extern char *payorder_seal_key;
 
 extern const char *payorder_current_trace(void);
 extern void payorder_require_sync(void);

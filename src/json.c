@@ -153,6 +153,45 @@ payorder_json_member(const JsonNode *object, const char *name)
 	return NULL;
 }
 
+/* ---- a document that is made ---- */
+
+JsonNode *
+payorder_json_new_object(void)
+{
+	JsonNode   *node = palloc0(sizeof(JsonNode));
+
+	node->kind = JSON_OBJECT;
+	return node;
+}
+
+JsonNode *
+payorder_json_string(const char *text)
+{
+	JsonNode   *node = palloc0(sizeof(JsonNode));
+
+	node->kind = JSON_STRING;
+	node->text = pstrdup(text);
+	return node;
+}
+
+/*
+ * Adds a member, whose name must be new in the object; a value that is part of
+ * another document leaves it no longer whole.
+ */
+void
+payorder_json_add(JsonNode *object, const char *name, JsonNode *value)
+{
+	value->name = pstrdup(name);
+	value->parent = object;
+	value->next = NULL;
+	if (object->last == NULL)
+		object->first = value;
+	else
+		object->last->next = value;
+	object->last = value;
+	object->members++;
+}
+
 bool
 payorder_json_is_true(const JsonNode *object, const char *name)
 {

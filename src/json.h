@@ -34,6 +34,10 @@ extern JsonNode *payorder_json_parse(const char *text, int sqlstate,
 									 const char *what);
 extern JsonNode *payorder_json_member(const JsonNode *object,
 									  const char *name);
+extern JsonNode *payorder_json_new_object(void);
+extern JsonNode *payorder_json_string(const char *text);
+extern void payorder_json_add(JsonNode *object, const char *name,
+							  JsonNode *value);
 extern bool payorder_json_is_true(const JsonNode *object, const char *name);
 extern char *payorder_json_text(const JsonNode *node);
 extern char *payorder_json_object(const char *types,...);

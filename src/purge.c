@@ -478,11 +478,7 @@ static void
 check_call(void)
 {
 	payorder_prevent_read_only("purge()");
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("purge() works at READ COMMITTED only"),
-				 errhint("Begin the transaction with ISOLATION LEVEL READ COMMITTED.")));
+	payorder_require_read_committed("purge()");
 	if (!payorder_owns_relation(get_relname_relid("orders",
 												  get_namespace_oid("payorder",
 																	false)),

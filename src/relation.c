@@ -597,6 +597,20 @@ payorder_prevent_read_only(const char *function)
 	PreventCommandDuringRecovery(function);
 }
 
+/*
+ * Entry check of what looks for rows that others may just have committed, and
+ * would not see them by an older snapshot: SQLSTATE 25000.
+ */
+void
+payorder_require_read_committed(const char *function)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("%s works at READ COMMITTED only", function),
+				 errhint("Begin the transaction with ISOLATION LEVEL READ COMMITTED.")));
+}
+
 char *
 payorder_text_argument(FunctionCallInfo fcinfo, int number)
 {

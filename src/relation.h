@@ -113,6 +113,7 @@ extern bool payorder_is_server_failure(int sqlstate);
 typedef void (*OwnersWork) (void *argument);
 extern void payorder_as_owner(Oid function, OwnersWork work, void *argument);
 extern void payorder_prevent_read_only(const char *function);
+extern void payorder_require_read_committed(const char *function);
 
 /* Arguments of SQL functions. */
 extern char *payorder_text_argument(FunctionCallInfo fcinfo, int number);

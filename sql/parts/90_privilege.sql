@@ -23,6 +23,8 @@ DECLARE
         "payorder_admin": ["define_machine", "machine_diagram", "export_machine", "allowed_events", "can_transition", "guard", "unguard",
                            "check_transition", "guard_of", "add_gateway", "alter_gateway",
                            "adapter_defaults", "check_gateway", "decode_http", "ingest_waiting",
+                           "add_gateway_key", "rotate_gateway_key", "retire_gateway_key", "check_gateway_keys",
+                           "seal_secret", "reseal_secrets", "drop_secret",
                            "pause_gateway", "resume_gateway", "define_task_kind", "set_task_limit", "migrate_orders", "migrate_some", "purge", "purge_some", "start_worker",
                            "stop_worker", "schedule", "unschedule", "check_invariants", "sides_of_machines",
                            "verify_events", "retry_order", "retry_callback", "retry_dead", "cancel_task", "settle_callback",
@@ -39,12 +41,13 @@ DECLARE
         "payorder_support": ["order_overview", "attention", "money_balance", "consumers", "orders", "purged_orders", "events", "attempts",
                              "payments", "refunds", "refund_limits", "machines", "states", "transitions", "state_timers",
                              "guarded", "guard_events", "quarantine", "ignored_messages", "gateway_messages"],
-        "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "currencies",
+        "payorder_admin": ["order_overview", "attention", "money_balance", "consumers", "guarded", "task_limits", "purged_orders", "events_freed", "gateways", "gateway_keys", "sealed_secrets", "currencies",
                            "refund_limits", "task_kinds", "machines", "states", "transitions", "state_timers",
                            "quarantine", "ignored_messages", "gateway_messages"],
         "payorder_monitor": ["attention", "money_balance", "consumers", "guarded", "task_limits", "gateway_messages"]}';
     -- of what is readable, the columns, where not all are
     some_columns CONSTANT jsonb := '{
+        "payorder_admin": {"sealed_secrets": "name, key_check, sealed_at, sealed_by"},
         "payorder_monitor": {"attention": "kind, cause, amount, currency, gateway, event, age, decisions"}}';
 BEGIN
     FOR role IN SELECT k FROM jsonb_object_keys(rights) AS k ORDER BY k LOOP
