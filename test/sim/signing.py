@@ -310,8 +310,8 @@ def altered(account, document, at):
 
 
 def replayed(account, document, at):
-    """Right, but of an hour ago."""
-    return sign(account, document, at - 3600)
+    """Right, but of some days ago."""
+    return sign(account, document, at - 3 * 86400)
 
 
 def wrong_merchant(account, document, at):

@@ -67,14 +67,21 @@ import types
 
 def modules():
     """The modules, which may import each other, under no name of others."""
-    made = {}
-    for row in plpy.execute("SELECT name, code FROM payorder_sim.modules ORDER BY number"):
-        made[row["name"]] = (types.ModuleType(row["name"]), row["code"])
+    rows = list(plpy.execute("SELECT name, code FROM payorder_sim.modules ORDER BY number"))
+    code = [(row["name"], row["code"]) for row in rows]
+    if SD.get("code") != code:
+        SD["modules"] = load(code)
+        SD["code"] = code
+    return SD["modules"]
+
+
+def load(code):
+    made = {name: (types.ModuleType(name), text) for name, text in code}
     hidden = {name: sys.modules.get(name) for name in made}
     try:
-        for name, (module, code) in made.items():
+        for name, (module, text) in made.items():
             sys.modules[name] = module
-            exec(compile(code, name, "exec"), module.__dict__)
+            exec(compile(text, name, "exec"), module.__dict__)
     finally:
         for name, module in hidden.items():
             if module is None:

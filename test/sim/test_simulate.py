@@ -109,7 +109,7 @@ class Simulated(unittest.TestCase):
         for gateway in ACCOUNTS:
             for event in events(gateway):
                 with self.subTest(f"{gateway} {event}"):
-                    number = self.order(gateway, event)
+                    number = self.order(gateway, "event_" + event)
                     if event not in ("pay", "pay_failed", "pay_closed",
                                      "authorised"):
                         simulated(gateway, "pay", number)
