@@ -41,6 +41,19 @@ SELECT payorder.add_gateway_key(%s, %s, purpose => %s, secret => %s)
 ADD_PUBLIC = "SELECT payorder.add_gateway_key(%s, %s, public_key => %s)"
 
 
+def load(folder, gateway):
+    """The accounts that save() kept: by the key in use first, then others."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if name.startswith(gateway + ".account"):
+            with open(os.path.join(folder, name), encoding="ascii") as file:
+                kept = json.load(file)
+            found.append(signing.Account(**{
+                **kept, "key": kept["key"].encode(),
+                "seal": kept["seal"].encode()}))
+    return found
+
+
 class Keyring:
     """call(sql, params) runs one statement and commits."""
 
@@ -65,6 +78,13 @@ class Keyring:
         return self.keep(name, key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption()))
+
+    def save(self, gateway, *accounts):
+        """Keeps a gateway's accounts for the process that is the gateway."""
+        for n, account in enumerate(accounts):
+            self.keep(f"{gateway}.account{n}", json.dumps({
+                **vars(account), "key": account.key.decode(),
+                "seal": account.seal.decode()}).encode())
 
     def name_folder(self):
         """Has the server look for secrets here, if it doesn't yet."""

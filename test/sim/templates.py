@@ -117,13 +117,6 @@ def wechat_paid(notice_id, nonce, sent_at, **trade):
                            wechat_trade(state="SUCCESS", **trade))
 
 
-def wechat_revoked(notice_id, nonce, sent_at, **trade):
-    """The payment was taken back by the gateway."""
-    return wechat_envelope(notice_id, "TRANSACTION.FAIL", "transaction",
-                           "支付已撤销", sent_at, nonce,
-                           wechat_trade(state="REVOKED", **trade))
-
-
 def wechat_not_paid(notice_id, nonce, sent_at, out_trade_no, state):
     """The failure or end of a payment without money."""
     return wechat_envelope(notice_id, "TRANSACTION.FAIL", "transaction",
@@ -569,6 +562,15 @@ def hmac_event(settings, event, sent_at, **facts):
         if value is not None and name in settings:
             set_at(document, settings[name], value)
     return dump(document)
+
+
+def till_payment(payment, state):
+    """Answer to a question about a payment."""
+    return {"state": state, "payment": payment, "shop": "shop-1"}
+
+
+def till_refund(payment, refund, state):
+    return {**till_payment(payment, state), "refund": refund}
 
 
 # ---- as documents ----
