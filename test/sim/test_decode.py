@@ -613,6 +613,26 @@ class Generated(unittest.TestCase):
              ("pay_reversed", "C1", None, 3, "C1", None),
              ("refund", "B1", None, 2, None, "RF1")])
 
+    def test_till(self):
+        import templates as t
+        from keyring import TILL
+        payment = {"txn_id": "T1", "order_no": "P1", "amount": 900,
+                   "currency": "CNY"}
+        fact, = facts("till", t.hmac_event(TILL, "pay", 1, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.order_no, fact.amount,
+                          fact.currency), ("pay", "T1", "P1", 900, "CNY"))
+        fact, = facts("till", t.hmac_event(TILL, "pay_reversed", 1, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.amount),
+                         ("pay_reversed", "T1", None))
+        fact, = facts("till", t.hmac_event(
+            TILL, "refund", 1, refund_id="R1", refund_no="RF1",
+            refund_amount=300, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.payment_txn,
+                          fact.refund_no, fact.amount),
+                         ("refund", "R1", "T1", "RF1", 300))
+        self.assertEqual(facts("till", t.hmac_event(TILL, "settled", 1,
+                                                    **payment)), [])
+
     def test_doubles_say_nothing(self):
         import templates as t
         for gateway, body in (

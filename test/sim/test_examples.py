@@ -303,6 +303,42 @@ class Node(Receivers, unittest.TestCase):
         return ["node", os.path.join(folder, "receiver.mjs")]
 
 
+class Postgrest(unittest.TestCase):
+    """The function of postgrest.md, called as PostgREST calls it."""
+
+    def setUp(self):
+        with open(os.path.join(EXAMPLES, "postgrest.md"),
+                  encoding="utf-8") as file:
+            ask(file.read().split("```sql\n")[1].split("```")[0])
+        self.addCleanup(ask, "DROP SCHEMA api CASCADE")
+
+    def call(self, order_no, **more):
+        """(status, headers, body)"""
+        sent = simulate.message(ACCOUNTS["card"], "pay", order_no=order_no,
+                                amount=1990, currency="EUR", **more)
+        headers = {name.lower(): value
+                   for name, value in sent.headers.items()}
+        headers.update({"x-gateway": "card", "x-query": ""})
+        with DB.transaction():
+            ask("SELECT set_config('request.headers', %s, true)",
+                (json.dumps(headers),))
+            (body,), = ask("SELECT api.callback(%s)", (sent.body,))
+            (status, set_headers), = ask(
+                "SELECT current_setting('response.status'), "
+                "current_setting('response.headers')::json")
+        return status, set_headers, bytes(body)
+
+    def test_callback(self):
+        ask("SELECT payorder.create_order('postgrest', 1990, 'EUR')")
+        plain = [{"Content-Type": "text/plain"}]
+        self.assertEqual(self.call("postgrest", fault="altered"),
+                         ("400", plain, b"refused"))
+        self.assertEqual(self.call("postgrest"), ("200", plain, b""))
+        self.assertEqual(
+            ask("SELECT paid_amount FROM payorder.orders "
+                "WHERE order_no = 'postgrest'"), [(1990,)])
+
+
 class Length(unittest.TestCase):
     def test_forty_lines(self):
         for name in ("receiver.py", "receiver.mjs"):
