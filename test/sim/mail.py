@@ -185,7 +185,7 @@ class Mail:
         n = next(letter.sent)
         account = self.accounts[0]
         if len(self.accounts) > 1 and self.board.flag("new_key") and \
-                (n > 0 or next(self.number) % 2):
+                not letter.fault and (n > 0 or next(self.number) % 2):
             account = self.accounts[1]
         plain = letter.make(n)
         document = templates.document(account.adapter, plain)
