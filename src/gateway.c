@@ -319,6 +319,8 @@ redact(const Incoming *in)
 
 		if (decoded->payload != NULL)
 			payorder_redact(decoded->payload, ids, lengthof(ids));
+		if (decoded->ignored != NULL)
+			decoded->ignored = payorder_redact_text(decoded->ignored, NULL, 0);
 	}
 }
 

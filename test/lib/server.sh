@@ -218,12 +218,15 @@ server_start()
     local setting
 
     DATA=$BASE/data
+    mkdir -m 700 "$BASE/secrets"      # of the tests' gateways
+    own "$BASE/secrets"
     as_user initdb -D "$DATA" -U postgres -A trust -E UTF8 --no-locale -N \
         >"$BASE/initdb.log" 2>&1 || { cat "$BASE/initdb.log" >&2; return 1; }
     {
         cat "$PAYORDER_SRC/test/payorder.conf"
         printf '%s\n' "listen_addresses = ''" "port = 5432" \
-            "unix_socket_directories = '$BASE/s'"
+            "unix_socket_directories = '$BASE/s'" \
+            "payorder.secret_directory = '$BASE/secrets'"
         for setting in "$@"; do
             printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"
         done
