@@ -233,7 +233,7 @@ class Director:
     # ---- the whole ----
 
     def run(self):
-        version = setup.prepare(self.link, self.config["keys"])
+        version = setup.prepare(self.link)
         print(f"payorder on PostgreSQL {version}: {self.orders:,} orders, "
               f"seed {self.seed} (again: make demo SEED={self.seed})\n",
               flush=True)

@@ -1,14 +1,13 @@
 """Accounts at simulated gateways, with keys made for the occasion.
 
-The keys lie in a private folder that payorder.secret_directory names: shared
-secrets and private keys, each in a file of its own.  payorder gets a reference
-to the former and the public half of the latter.
+The keys lie in the folder that payorder.secret_directory names: shared secrets
+and private keys, each in a file of its own.  payorder gets a reference to the
+former and the public half of the latter.
 """
 
 import json
 import os
 import secrets
-import time
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -55,15 +54,20 @@ def load(folder, gateway):
 
 
 class Keyring:
-    """call(sql, params) runs one statement and commits."""
+    """call(sql, params) runs one statement and commits.
 
-    def __init__(self, folder, call):
-        self.folder = folder
+    prefix: of its files' names, for several that share a server.
+    """
+
+    def __init__(self, call, prefix=""):
         self.call = call
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.prefix = prefix
+        call("LOAD 'payorder'")         # whose setting it is
+        (self.folder,), = call(
+            "SELECT current_setting('payorder.secret_directory')")
 
     def path(self, name):
-        return os.path.join(self.folder, name)
+        return os.path.join(self.folder, self.prefix + name)
 
     def keep(self, name, content):
         """Writes a secret's file, which nobody else may read."""
@@ -86,21 +90,6 @@ class Keyring:
                 **vars(account), "key": account.key.decode(),
                 "seal": account.seal.decode()}).encode())
 
-    def name_folder(self):
-        """Has the server look for secrets here, if it doesn't yet."""
-        self.call("LOAD 'payorder'")    # whose setting it is
-        show = "SELECT current_setting('payorder.secret_directory')"
-        if self.call(show)[0][0] == self.folder:
-            return
-        self.call("ALTER SYSTEM SET payorder.secret_directory = '"
-                  + self.folder.replace("'", "''") + "'")
-        self.call("SELECT pg_reload_conf()")
-        until = time.monotonic() + 60
-        while self.call(show)[0][0] != self.folder:
-            if time.monotonic() > until:
-                raise RuntimeError("the server did not reload its settings")
-            time.sleep(0.05)
-
     # ---- accounts: gateway, keys, and what signs for them ----
 
     def add_gateway(self, gateway, adapter, merchant, app="", **settings):
@@ -110,7 +99,7 @@ class Keyring:
     def add_secret(self, gateway, content, key_id="", purpose="verify"):
         name = f"{gateway}-{purpose}{key_id and '-' + key_id}"
         self.keep(name, content)
-        self.call(ADD_SECRET, (gateway, key_id, purpose, "file:" + name))
+        self.call(ADD_SECRET, (gateway, key_id, purpose, "file:" + self.prefix + name))
         return content
 
     def add_public(self, gateway, key_id, pem):

@@ -131,10 +131,9 @@ def machines(definition):
     return found
 
 
-def add_gateways(link, folder):
-    """Gateways with fresh keys, which the gateways' processes find there."""
-    keys = Keyring(folder, link.call)
-    keys.name_folder()
+def add_gateways(link):
+    """Gateways with fresh keys, which the gateways' processes will find."""
+    keys = Keyring(link.call)
     for gateway, add in (("wechat", keys.wechatpay), ("alipay", keys.alipay),
                          ("stripe", keys.stripe), ("adyen", keys.adyen),
                          ("till", keys.hmac)):
@@ -153,7 +152,7 @@ def add_new_key(link, folder):
                 (NEW_KEY, signing.public_key(account.key).decode()))
 
 
-def prepare(link, folder):
+def prepare(link):
     """Extension, machine, gateways, task kinds; returns the server's name."""
     link.call("CREATE EXTENSION payorder")
     (definition,), = link.call("""
@@ -162,7 +161,7 @@ def prepare(link, folder):
     for name, made in machines(faster(definition)).items():
         link.call("SELECT payorder.define_machine(%s, %s)",
                   (name, json.dumps(made)))
-    add_gateways(link, folder)
+    add_gateways(link)
     for kind, most, backoff in KINDS:
         link.call("SELECT payorder.define_task_kind(%s, "
                   "lease => '5 seconds', max_attempts => %s, "

@@ -57,20 +57,17 @@ WHERE locktype = 'advisory' AND objid = {LOCK} AND NOT granted
 
 
 def setUpModule():
-    global DB, FOLDER, ACCOUNTS
+    global DB, FOLDER, KEYS, ACCOUNTS
     FOLDER = tempfile.mkdtemp(prefix="examples.")
     DB = psycopg.connect(autocommit=True)
     DB.execute("CREATE EXTENSION IF NOT EXISTS payorder")
     for statement in SHOP:
         DB.execute(statement)
-    keys = Keyring(os.path.join(FOLDER, "keys"), ask)
-    keys.name_folder()
-    ACCOUNTS = {"card": keys.stripe("card"), "wechat": keys.wechatpay("wechat")}
+    KEYS = Keyring(ask, "examples-")
+    ACCOUNTS = {"card": KEYS.stripe("card"), "wechat": KEYS.wechatpay("wechat")}
 
 
 def tearDownModule():
-    DB.execute("ALTER SYSTEM RESET payorder.secret_directory")
-    DB.execute("SELECT pg_reload_conf()")
     DB.close()
     shutil.rmtree(FOLDER)
 
@@ -233,7 +230,7 @@ class Receivers:
         command = [sys.executable, os.path.join(HERE, "simulate_callback"),
                    "--url", f"http://127.0.0.1:{self.port}/card",
                    "--adapter", "stripe", "--merchant", "acct_1Demo",
-                   "--key-file", os.path.join(FOLDER, "keys", "card-verify"),
+                   "--key-file", KEYS.path("card-verify"),
                    "--order", self.order, "--amount", "1990",
                    "--currency", "EUR"]
         spoilt = subprocess.run([*command, "--fault", "wrong_signature"],

@@ -2,9 +2,7 @@
 ingest_http() with real keys, and say what they were asked to say."""
 
 import os
-import shutil
 import subprocess
-import tempfile
 import unittest
 
 import psycopg
@@ -28,14 +26,12 @@ FROM payorder_sim.simulate_callback(
 
 
 def setUpModule():
-    global DB, FOLDER, KEYS, ACCOUNTS
-    FOLDER = tempfile.mkdtemp(prefix="simulate.")
+    global DB, KEYS, ACCOUNTS
     DB = psycopg.connect(autocommit=True)
     DB.execute("CREATE EXTENSION IF NOT EXISTS payorder")
     subprocess.run(["psql", "-X", "-q", "-v", f"folder={HERE}", "-f",
                     os.path.join(HERE, "simulate_callback.sql")], check=True)
-    KEYS = Keyring(os.path.join(FOLDER, "keys"), ask)
-    KEYS.name_folder()
+    KEYS = Keyring(ask, "simulate-")
     ACCOUNTS = {
         "stripe": KEYS.stripe("stripe"), "wechat": KEYS.wechatpay("wechat"),
         "alipay": KEYS.alipay("alipay", key_id="b43d1b1d"),
@@ -45,10 +41,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    DB.execute("ALTER SYSTEM RESET payorder.secret_directory")
-    DB.execute("SELECT pg_reload_conf()")
     DB.close()
-    shutil.rmtree(FOLDER)
 
 
 def ask(sql, params=()):
