@@ -473,7 +473,8 @@ decode(const RawMessage *raw)
 							   read_notice(raw, notice, &readings[i]));
 	}
 	return messages != NIL ? messages :
-		list_make1(payorder_ignored(notice, status, false));
+		list_make1(payorder_ignored(notice, status,
+									tells_refund(notice, status)));
 }
 
 /* The settings say which app's payments these are. */

@@ -43,10 +43,12 @@ static Statement insert_key = {
 	" ON CONFLICT (gateway, purpose, key_id) DO NOTHING",
 	.arguments = "ttttytzz"
 };
+/* also those that began after this transaction did */
 static Statement end_others = {
-	.sql = "UPDATE payorder.gateway_keys SET valid_until = $4"
+	.sql = "UPDATE payorder.gateway_keys SET valid_until = GREATEST(valid_from, $4)"
 	" WHERE gateway = $1 AND purpose = $2 AND key_id <> $3"
-	" AND valid_from <= $4 AND valid_until > $4",
+	" AND valid_from <= GREATEST($4, pg_catalog.clock_timestamp())"
+	" AND valid_until > GREATEST(valid_from, $4)",
 	.arguments = "tttz"
 };
 static Statement retire_key = {
@@ -90,8 +92,7 @@ is_hex(Bytes *secret)
 {
 	uint8	   *bytes = payorder_secret_memory(secret->length / 2 + 1);
 
-	if (bytes == NULL ||
-		!payorder_unhex(secret->data, secret->length, bytes))
+	if (!payorder_unhex(secret->data, secret->length, bytes))
 		return false;
 	*secret = (Bytes) {bytes, secret->length / 2};
 	return secret->length > 0;

@@ -14,10 +14,11 @@
  * Only the plain case is done.  Whenever there is anything to it (a plan that
  * is not valid any more, a row that others have changed since the snapshot, a
  * key that this transaction's snapshot can't see, a read-only transaction, a
- * hook that wants to see the rights checked), nothing has been written yet,
- * and the statement goes to the executor, which sees, waits and raises as it
- * always does.  payorder.row_access = sql sends everything there: what is done
- * here must not differ from it, and the tests run both ways.
+ * hook that wants to see the rights checked), nothing has been written yet for
+ * the row of arguments at hand, and the statement goes to the executor with
+ * it, which sees, waits and raises as it always does.  payorder.row_access =
+ * sql sends everything there: what is done here must not differ from it, and
+ * the tests run both ways.
  *
  * Locks: the table's and the index's, as the executor's, until the end of the
  * transaction; rows as the statement says.
@@ -43,6 +44,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "keyed.h"
+#include "relation_run.h"
 
 #define FIRST_CELLS		32
 
@@ -122,11 +124,37 @@ payorder_keyed_begin(Statement *statement, KeyedRun *run)
 		return false;
 	}
 	run->estate = CreateExecutorState();
+	run->removes = false;
 	run->processed = 0;
 	run->cells = NULL;
 	run->cells_allocated = 0;
 	MemoryContextSwitchTo(run->estate->es_query_cxt);
 	return true;
+}
+
+/*
+ * The same for two statements of one table: what `find` would lock, `remove`
+ * would remove.
+ */
+bool
+payorder_keyed_begin_taking(Statement *find, Statement *remove, KeyedRun *run)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (!payorder_keyed_begin(find, run))
+		return false;
+	LockRelationOid(run->keyed->relation, RowExclusiveLock);
+	if (run->keyed->source->is_valid && recognise(remove) &&
+		remove->keyed->relation == run->keyed->relation &&
+		may_run(remove->keyed))
+	{
+		CheckCmdReplicaIdentity(run->relation, CMD_DELETE);
+		run->removes = true;
+		return true;
+	}
+	MemoryContextSwitchTo(caller);
+	payorder_keyed_end(run);
+	return false;
 }
 
 /* What was read, in the memory of who called for it. */
@@ -136,8 +164,8 @@ payorder_keyed_rows(const KeyedRun *run)
 	Rows	   *rows = palloc0(sizeof(Rows));
 
 	rows->count = run->processed;
-	rows->columns = run->keyed->command == CMD_SELECT ?
-		run->keyed->result->natts : 0;
+	rows->columns = run->keyed->result == NULL ? 0 :
+		run->keyed->result->natts;
 	rows->cells = run->cells;
 	return rows;
 }
@@ -149,53 +177,10 @@ payorder_keyed_end(KeyedRun *run)
 	table_close(run->relation, NoLock);
 }
 
-/* ---- rows by key ---- */
-
-/* Begins a scan; NULL if a key is NULL, which equals nothing. */
-IndexScanDesc
-payorder_keyed_scan(KeyedRun *run, Relation *index)
-{
-	Keyed	   *keyed = run->keyed;
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	IndexScanDesc scan;
-
-	for (int i = 0; i < keyed->key_count; i++)
-	{
-		bool		isnull;
-
-		keys[i] = keyed->keys[i];
-		keys[i].sk_argument = ExecEvalExpr(keyed->key_values[i], run->context,
-										   &isnull);
-		if (isnull)
-			return NULL;
-	}
-	*index = index_open(keyed->index, keyed->relation_lock);
-	scan = payorder_index_beginscan(run->relation, *index,
-									run->estate->es_snapshot,
-									keyed->key_count);
-	index_rescan(scan, keys, keyed->key_count, NULL, 0);
-	return scan;
-}
-
-/* The next row of a scan that WHERE holds for; false if there is none. */
-bool
-payorder_keyed_next(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *slot)
-{
-	while (index_getnext_slot(scan, run->keyed->direction, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		run->context->ecxt_scantuple = slot;
-		if (run->keyed->filter == NULL ||
-			ExecQual(run->keyed->filter, run->context))
-			return true;
-	}
-	return false;
-}
-
 /* ---- reading ---- */
 
 static void
-add_cells(KeyedRun *run, int columns, MemoryContext caller)
+add_cells(KeyedRun *run, int columns)
 {
 	int			wanted = (run->processed + 1) * columns;
 
@@ -204,7 +189,7 @@ add_cells(KeyedRun *run, int columns, MemoryContext caller)
 	if (run->cells == NULL)
 	{
 		run->cells_allocated = Max(FIRST_CELLS, wanted);
-		run->cells = MemoryContextAlloc(caller, sizeof(Cell) *
+		run->cells = MemoryContextAlloc(run->caller, sizeof(Cell) *
 										run->cells_allocated);
 		return;
 	}
@@ -212,18 +197,19 @@ add_cells(KeyedRun *run, int columns, MemoryContext caller)
 	run->cells = repalloc_huge(run->cells, sizeof(Cell) * run->cells_allocated);
 }
 
-static void
-read_row(KeyedRun *run, TupleTableSlot *slot, MemoryContext caller)
+/* Copies what a statement reads of a row to the caller's memory. */
+void
+payorder_keyed_read_row(KeyedRun *run, TupleTableSlot *slot)
 {
 	Keyed	   *keyed = run->keyed;
 	int			columns = keyed->result->natts;
 	Cell	   *cells;
 	MemoryContext inner;
 
-	add_cells(run, columns, caller);
+	add_cells(run, columns);
 	cells = run->cells + run->processed * columns;
 	run->context->ecxt_scantuple = slot;
-	inner = MemoryContextSwitchTo(caller);
+	inner = MemoryContextSwitchTo(run->caller);
 	for (int i = 0; i < columns; i++)
 	{
 		Datum		value;
@@ -235,7 +221,7 @@ read_row(KeyedRun *run, TupleTableSlot *slot, MemoryContext caller)
 			MemoryContextSwitchTo(inner);
 			value = ExecEvalExpr(keyed->column_values[i], run->context,
 								 &cells[i].isnull);
-			MemoryContextSwitchTo(caller);
+			MemoryContextSwitchTo(run->caller);
 		}
 		if (!cells[i].isnull)
 			payorder_copy_cell(&cells[i], TupleDescAttr(keyed->result, i),
@@ -272,6 +258,36 @@ lock_row(KeyedRun *run, TupleTableSlot *found, TupleTableSlot *locked)
 	return result == TM_Ok && !failure.traversed ? LOCK_HAD : LOCK_CHANGED;
 }
 
+/*
+ * Removes a row, if nobody is just changing it; who locks it might be this
+ * transaction itself.
+ */
+static Lock
+remove_row(KeyedRun *run, TupleTableSlot *found, TupleTableSlot *locked)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_delete(run->relation, &found->tts_tid,
+								run->estate->es_output_cid,
+								run->estate->es_snapshot, InvalidSnapshot,
+								false, &failure, false);
+	if (result == TM_BeingModified)
+	{
+		Lock		lock = lock_row(run, found, locked);
+
+		if (lock != LOCK_HAD)
+			return lock;
+		result = table_tuple_delete(run->relation, &found->tts_tid,
+									run->estate->es_output_cid,
+									run->estate->es_snapshot, InvalidSnapshot,
+									true, &failure, false);
+	}
+	if (result == TM_Deleted && !IsolationUsesXactSnapshot())
+		return LOCK_PASSED_OVER;
+	return result == TM_Ok ? LOCK_HAD : LOCK_CHANGED;
+}
+
 static int64
 limit_of(KeyedRun *run)
 {
@@ -284,103 +300,124 @@ limit_of(KeyedRun *run)
 	return isnull ? PG_INT64_MAX : DatumGetInt64(limit);
 }
 
+/* Reads the rows of a scan that has its keys; false: it is not plain. */
 static bool
-read_rows(KeyedRun *run, IndexScanDesc scan, MemoryContext caller)
+read_rows(KeyedRun *run, KeyedScan *scan, TupleTableSlot *locked)
 {
+	TupleTableSlot *found = scan->slot;
 	int64		limit = limit_of(run);
-	TupleTableSlot *found = MakeSingleTupleTableSlot(run->keyed->description,
-													 table_slot_callbacks(run->relation));
-	TupleTableSlot *locked = NULL;
-	bool		plain = limit >= 0;
+	int64		left = limit;
 
-	if (run->keyed->locks)
-		locked = MakeSingleTupleTableSlot(run->keyed->description,
-										  table_slot_callbacks(run->relation));
-	while (plain && run->processed < limit &&
-		   payorder_keyed_next(run, scan, found))
+	while (left > 0 && payorder_keyed_next(scan))
 	{
 		Lock		lock = LOCK_HAD;
 
-		if (locked != NULL)
+		if (run->removes)
+			lock = remove_row(run, found, locked);
+		else if (run->keyed->locks)
 			lock = lock_row(run, found, locked);
+		if (lock == LOCK_CHANGED)
+			return false;
 		if (lock == LOCK_HAD)
-			read_row(run, locked != NULL ? locked : found, caller);
-		plain = lock != LOCK_CHANGED;
+		{
+			payorder_keyed_read_row(run, run->keyed->locks && !run->removes ?
+									locked : found);
+			left--;
+		}
 		ResetExprContext(run->context);
 	}
-	ExecDropSingleTupleTableSlot(found);
-	if (locked != NULL)
-		ExecDropSingleTupleTableSlot(locked);
-	return plain;
+	return limit >= 0;
 }
 
-static bool
-read_by_key(KeyedRun *run, MemoryContext caller)
+/* Reads for each row of arguments; how many were plain. */
+static int
+read_by_key(KeyedRun *run, const Datum *values, const char *nulls, int count)
 {
-	Relation	index;
-	IndexScanDesc scan = payorder_keyed_scan(run, &index);
-	bool		plain;
+	KeyedScan  *scan = payorder_keyed_open(run, count);
+	TupleTableSlot *locked = run->keyed->locks ? payorder_keyed_slot(run) :
+		NULL;
+	int			done;
 
-	if (scan == NULL)
-		return true;
-	plain = read_rows(run, scan, caller);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return plain;
+	for (done = 0; done < count; done++)
+	{
+		payorder_keyed_arguments(run, values, nulls, done);
+		if (payorder_keyed_find(scan) && !read_rows(run, scan, locked))
+			break;
+	}
+	if (locked != NULL)
+		ExecDropSingleTupleTableSlot(locked);
+	payorder_keyed_close(scan);
+	return done;
 }
 
 /* ---- the statement ---- */
 
 static ParamListInfo
-parameters_of(const Keyed *keyed, const Datum *values, const char *nulls)
+new_parameters(const Keyed *keyed)
 {
 	ParamListInfo parameters = makeParamList(keyed->parameter_count);
 
 	for (int i = 0; i < keyed->parameter_count; i++)
 	{
-		parameters->params[i].value = values[i];
-		parameters->params[i].isnull = nulls[i] == 'n';
 		parameters->params[i].pflags = 0;
 		parameters->params[i].ptype = keyed->source->param_types[i];
 	}
 	return parameters;
 }
 
-static bool
-perform(KeyedRun *run, MemoryContext caller)
+/* Gives a statement a row of its arguments. */
+void
+payorder_keyed_arguments(KeyedRun *run, const Datum *values, const char *nulls,
+						 int row)
+{
+	ParamListInfo parameters = run->estate->es_param_list_info;
+	int			first = row * run->keyed->parameter_count;
+
+	ResetExprContext(run->context);
+	for (int i = 0; i < run->keyed->parameter_count; i++)
+	{
+		parameters->params[i].value = values[first + i];
+		parameters->params[i].isnull = nulls[first + i] == 'n';
+	}
+}
+
+static int
+perform(KeyedRun *run, const Datum *values, const char *nulls, int count)
 {
 	switch (run->keyed->command)
 	{
 		case CMD_SELECT:
-			return read_by_key(run, caller);
+			return read_by_key(run, values, nulls, count);
 		case CMD_INSERT:
-			return payorder_keyed_insert(run);
+			return payorder_keyed_insert(run, values, nulls, count);
 		default:
-			return payorder_keyed_change(run);
+			return payorder_keyed_change(run, values, nulls, count);
 	}
 }
 
 /*
- * Does a statement; false if that is the executor's business after all.  What
- * is read is copied to the caller's memory.
+ * Does a statement for each row of its arguments, all by one snapshot, and
+ * returns for how many it did: the next one is the executor's business after
+ * all.  What is read is copied to the caller's memory.
  */
-bool
+int
 payorder_keyed_perform(KeyedRun *run, const Datum *values, const char *nulls,
-					   MemoryContext caller)
+					   int count, MemoryContext caller)
 {
 	EState	   *estate = run->estate;
-	bool		plain;
+	bool		writes = run->keyed->command != CMD_SELECT || run->removes;
+	int			done;
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	payorder_push_snapshot();
 	estate->es_snapshot = GetActiveSnapshot();
-	estate->es_output_cid = GetCurrentCommandId(run->keyed->command != CMD_SELECT);
-	estate->es_param_list_info = parameters_of(run->keyed, values, nulls);
+	estate->es_output_cid = GetCurrentCommandId(writes);
+	estate->es_param_list_info = new_parameters(run->keyed);
 	run->context = GetPerTupleExprContext(estate);
 	run->context->ecxt_param_list_info = estate->es_param_list_info;
-	plain = perform(run, caller);
+	run->caller = caller;
+	done = perform(run, values, nulls, count);
 	PopActiveSnapshot();
-	if (run->keyed->command != CMD_SELECT)
+	if (writes)
 		CommandCounterIncrement();
-	return plain;
+	return done;
 }

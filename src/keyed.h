@@ -72,27 +72,59 @@ typedef struct KeyedRun
 	Relation	relation;
 	EState	   *estate;
 	ExprContext *context;
+	bool		removes;		/* the rows that it finds, instead of locking them */
 	int64		processed;
-	Cell	   *cells;			/* what was read, in the caller's memory */
+	MemoryContext caller;		/* where what is read goes */
+	Cell	   *cells;
 	int			cells_allocated;
 } KeyedRun;
+
+/* The rows of a statement's keys. */
+typedef struct KeyedScan
+{
+	KeyedRun   *run;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;		/* the row that was found */
+
+	/* where rows of ascending numbers are found one after the other */
+	AttrNumber	number;			/* the table's column; 0: that is not so */
+	ScanKeyData from;
+	int64		wanted;
+	int64		found;			/* the number of the slot's row */
+	bool		begun;
+	bool		ahead;			/* the slot's row was not asked for yet */
+	bool		ended;
+} KeyedScan;
 
 /* keyed_shape.c */
 extern Keyed *payorder_keyed_recognise(CachedPlanSource *source,
 									   int parameter_count);
 
 /* keyed_write.c */
-extern bool payorder_keyed_insert(KeyedRun *run);
-extern bool payorder_keyed_change(KeyedRun *run);
+extern int	payorder_keyed_insert(KeyedRun *run, const Datum *values,
+								  const char *nulls, int count);
+extern int	payorder_keyed_change(KeyedRun *run, const Datum *values,
+								  const char *nulls, int count);
 
 /* keyed.c */
 extern bool payorder_keyed_begin(Statement *statement, KeyedRun *run);
-extern bool payorder_keyed_perform(KeyedRun *run, const Datum *values,
-								   const char *nulls, MemoryContext caller);
+extern bool payorder_keyed_begin_taking(Statement *find, Statement *remove,
+										KeyedRun *run);
+extern int	payorder_keyed_perform(KeyedRun *run, const Datum *values,
+								   const char *nulls, int count,
+								   MemoryContext caller);
 extern void payorder_keyed_end(KeyedRun *run);
 extern Rows *payorder_keyed_rows(const KeyedRun *run);
-extern IndexScanDesc payorder_keyed_scan(KeyedRun *run, Relation *index);
-extern bool payorder_keyed_next(KeyedRun *run, IndexScanDesc scan,
-								TupleTableSlot *slot);
+extern void payorder_keyed_arguments(KeyedRun *run, const Datum *values,
+									 const char *nulls, int row);
+
+/* keyed_scan.c */
+extern TupleTableSlot *payorder_keyed_slot(const KeyedRun *run);
+extern KeyedScan *payorder_keyed_open(KeyedRun *run, int count);
+extern bool payorder_keyed_find(KeyedScan *scan);
+extern bool payorder_keyed_next(KeyedScan *scan);
+extern void payorder_keyed_close(KeyedScan *scan);
+extern void payorder_keyed_read_row(KeyedRun *run, TupleTableSlot *slot);
 
 #endif							/* PAYORDER_KEYED_H */

@@ -10,13 +10,14 @@
  *	SELECT of columns or expressions, WHERE with values for the first columns
  *		of an index, ORDER BY as that index, LIMIT, FOR UPDATE and the like
  *	INSERT of one row of values, ON CONFLICT DO NOTHING
- *	UPDATE, DELETE, WHERE with a value for each column of a unique index
+ *	UPDATE, DELETE, WHERE with a value for each column of a unique index; DELETE
+ *		RETURNING of columns or expressions
  *
- * All else is left to the executor: joins, subqueries, aggregates, RETURNING,
- * volatile conditions; tables with row security, rules, children, generated
- * columns, or triggers that are not the kernel's own; and whatever calls a
- * user's function, so that nothing here is ever entered twice.  The kernel's
- * own triggers say nothing about what the kernel does: statement triggers let it
+ * All else is left to the executor: joins, subqueries, aggregates, volatile
+ * conditions; tables with row security, rules, children, generated columns, or
+ * triggers that are not the kernel's own; and whatever calls a user's
+ * function, so that nothing here is ever entered twice.  The kernel's own
+ * triggers say nothing about what the kernel does: statement triggers let it
  * pass, and those of orders find the row as it was written when no BEFORE
  * trigger is there.
  *
@@ -66,7 +67,8 @@ is_simple(const Query *query)
 		query->havingQual == NULL && query->distinctClause == NIL &&
 		query->setOperations == NULL && query->limitOffset == NULL &&
 		query->limitOption == LIMIT_OPTION_COUNT &&
-		query->returningList == NIL && query->withCheckOptions == NIL &&
+		(query->returningList == NIL || query->commandType == CMD_DELETE) &&
+		query->withCheckOptions == NIL &&
 		list_length(query->rtable) == 1;
 }
 
@@ -269,15 +271,15 @@ keep_where(Keyed *keyed, const Query *query, Relation relation)
 }
 
 static void
-keep_columns(Keyed *keyed, const Query *query)
+keep_columns(Keyed *keyed, List *targets)
 {
 	int			count = 0;
 	ListCell   *cell;
 
-	keyed->result = ExecCleanTypeFromTL(query->targetList);
+	keyed->result = ExecCleanTypeFromTL(targets);
 	keyed->columns = palloc0(sizeof(AttrNumber) * keyed->result->natts);
 	keyed->column_values = palloc0(sizeof(ExprState *) * keyed->result->natts);
-	foreach(cell, query->targetList)
+	foreach(cell, targets)
 	{
 		TargetEntry *target = lfirst_node(TargetEntry, cell);
 
@@ -410,6 +412,7 @@ static bool
 calls_server_only(const Query *query)
 {
 	return !payorder_calls_users((Node *) query->targetList) &&
+		!payorder_calls_users((Node *) query->returningList) &&
 		!payorder_calls_users(query->jointree->quals);
 }
 
@@ -422,9 +425,11 @@ fill(Keyed *keyed, const Query *query, Relation relation)
 		return false;
 	keyed->description = CreateTupleDescCopyConstr(RelationGetDescr(relation));
 	if (command == CMD_SELECT)
-		keep_columns(keyed, query);
+		keep_columns(keyed, query->targetList);
 	else if (command != CMD_DELETE)
 		keep_assignments(keyed, query);
+	else if (query->returningList != NIL)
+		keep_columns(keyed, query->returningList);
 	if (command == CMD_UPDATE && assigns_keys(keyed, relation))
 		return false;
 	if (command != CMD_INSERT && !keep_where(keyed, query, relation))

@@ -1,10 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * keyed_write.c
- *		INSERT, UPDATE and DELETE of one row by its key.
+ *		INSERT, UPDATE and DELETE of a row by its key, for each row of the
+ *		statement's arguments.
  *
- * They return false, with nothing written, where the plain case is not the
- * case: see keyed.c.
+ * They return for how many they did it.  For the next one, where the plain
+ * case is not the case, nothing has been written: see keyed.c.  Rows that
+ * nothing stands against are written together, many to a WAL record.
  *
  * An INSERT with ON CONFLICT DO NOTHING is speculative, as the executor's: it
  * looks for the key, waits for who is just writing it, writes the row with a
@@ -57,13 +59,6 @@ open_indexes(KeyedRun *run, ResultRelInfo *info)
 													RowExclusiveLock);
 		info->ri_IndexRelationInfo[i] = index;
 	}
-}
-
-static TupleTableSlot *
-new_slot(KeyedRun *run)
-{
-	return MakeSingleTupleTableSlot(run->keyed->description,
-									table_slot_callbacks(run->relation));
 }
 
 /* Sets the columns that a statement assigns; the others are there. */
@@ -129,35 +124,68 @@ insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
 											  run->keyed->arbiters))
 			return !IsolationUsesXactSnapshot();
 	} while (!insert_speculatively(run, info, slot));
-	run->processed = 1;
+	run->processed++;
 	return true;
 }
 
-bool
-payorder_keyed_insert(KeyedRun *run)
+/* Writes rows that nothing stands against, and then their index entries. */
+static void
+insert_rows(KeyedRun *run, ResultRelInfo *info, TupleTableSlot **slots,
+			int count)
 {
-	ResultRelInfo *info = result_relation(run);
-	TupleTableSlot *slot = new_slot(run);
-	bool		plain = true;
+	if (count == 1)
+		table_tuple_insert(run->relation, slots[0], run->estate->es_output_cid,
+						   0, NULL);
+	else
+		table_multi_insert(run->relation, slots, count,
+						   run->estate->es_output_cid, 0, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		ResetExprContext(run->context);
+		payorder_insert_index_tuples(info, slots[i], run->estate, false, false,
+									 NULL, NIL, NO_INDEX_UPDATED);
+	}
+	run->processed += count;
+}
+
+/* The row of one row of arguments, checked and by itself. */
+static TupleTableSlot *
+new_row(KeyedRun *run, ResultRelInfo *info)
+{
+	TupleTableSlot *slot = payorder_keyed_slot(run);
 
 	memset(slot->tts_isnull, true, run->keyed->description->natts);
 	assign(run, slot);
 	ExecMaterializeSlot(slot);
 	check_row(run, info, slot);
+	return slot;
+}
+
+/* Inserts a row for each row of arguments; how many were plain. */
+int
+payorder_keyed_insert(KeyedRun *run, const Datum *values, const char *nulls,
+					  int count)
+{
+	ResultRelInfo *info = result_relation(run);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * count);
+	int			done = 0;
+
 	open_indexes(run, info);
-	if (run->keyed->or_nothing)
-		plain = insert_or_nothing(run, info, slot);
-	else
+	for (int i = 0; i < count; i++)
 	{
-		table_tuple_insert(run->relation, slot, run->estate->es_output_cid, 0,
-						   NULL);
-		payorder_insert_index_tuples(info, slot, run->estate, false, false,
-									 NULL, NIL, NO_INDEX_UPDATED);
-		run->processed = 1;
+		payorder_keyed_arguments(run, values, nulls, i);
+		slots[i] = new_row(run, info);
+		if (!run->keyed->or_nothing)
+			done++;
+		else if (done == i && insert_or_nothing(run, info, slots[i]))
+			done++;
 	}
+	if (!run->keyed->or_nothing)
+		insert_rows(run, info, slots, count);
 	ExecCloseIndices(info);
-	ExecDropSingleTupleTableSlot(slot);
-	return plain;
+	for (int i = 0; i < count; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	return done;
 }
 
 /* ---- UPDATE and DELETE ---- */
@@ -167,7 +195,7 @@ static bool
 update_row(KeyedRun *run, TupleTableSlot *old)
 {
 	ResultRelInfo *info = result_relation(run);
-	TupleTableSlot *new = new_slot(run);
+	TupleTableSlot *new = payorder_keyed_slot(run);
 	UpdatedIndexes updated = NO_INDEX_UPDATED;
 	TM_FailureData failure;
 	LockTupleMode mode;
@@ -207,28 +235,42 @@ delete_row(KeyedRun *run, TupleTableSlot *old)
 							  &failure, false) == TM_Ok;
 }
 
-/* Finds the one row of an UPDATE or DELETE and changes it. */
-bool
-payorder_keyed_change(KeyedRun *run)
+/* Changes the row that a scan finds, if there is one; false: it is not plain. */
+static bool
+change_row(KeyedRun *run, KeyedScan *scan)
 {
-	Relation	index;
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
-	bool		plain = true;
+	if (!payorder_keyed_next(scan))
+		return true;
+	if (run->keyed->command == CMD_UPDATE)
+	{
+		if (!update_row(run, scan->slot))
+			return false;
+	}
+	else if (!delete_row(run, scan->slot))
+		return false;
+	if (run->keyed->result != NULL)
+		payorder_keyed_read_row(run, scan->slot);
+	else
+		run->processed++;
+	return true;
+}
+
+/* Changes the row of each row of arguments; how many were plain. */
+int
+payorder_keyed_change(KeyedRun *run, const Datum *values, const char *nulls,
+					  int count)
+{
+	KeyedScan  *scan;
+	int			done;
 
 	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
-	scan = payorder_keyed_scan(run, &index);
-	if (scan == NULL)
-		return true;
-	slot = new_slot(run);
-	if (payorder_keyed_next(run, scan, slot))
+	scan = payorder_keyed_open(run, count);
+	for (done = 0; done < count; done++)
 	{
-		plain = run->keyed->command == CMD_UPDATE ? update_row(run, slot) :
-			delete_row(run, slot);
-		run->processed = plain ? 1 : 0;
+		payorder_keyed_arguments(run, values, nulls, done);
+		if (payorder_keyed_find(scan) && !change_row(run, scan))
+			break;
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	index_close(index, NoLock);
-	return plain;
+	payorder_keyed_close(scan);
+	return done;
 }

@@ -34,15 +34,15 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "guc.h"
 #include "keyed.h"
 #include "relation.h"
+#include "relation_run.h"
 #include "removal.h"
-
-#define MOST_ARGUMENTS	32
 
 PG_FUNCTION_INFO_V1(payorder_refuse_change);
 PG_FUNCTION_INFO_V1(payorder_refuse_row_change);
@@ -52,6 +52,9 @@ PG_FUNCTION_INFO_V1(payorder_refuse_row_change);
  * -1: there is none.
  */
 static int	statement_depth = -1;
+
+/* By which all statements are done just now; NULL: each has its own. */
+static Snapshot shared_snapshot = NULL;
 
 /* Whether one of the kernel's statements runs. */
 bool
@@ -185,43 +188,82 @@ prepare(Statement *statement)
  * variable is set directly, since this is on the path of every message and
  * only this backend reads it.
  */
-static void
-limit_lock_wait(void)
+void
+payorder_limit_lock_wait(void)
 {
 	if (LockTimeout == 0 || LockTimeout > payorder_lock_wait)
 		LockTimeout = payorder_lock_wait;
 }
 
-static void
-read_arguments(const Statement *statement, va_list *arguments, Datum *values,
-			   char *nulls)
+void
+payorder_read_arguments(const Statement *statement, va_list *arguments,
+						Datum *values, char *nulls)
 {
 	for (int i = 0; statement->arguments[i] != '\0'; i++)
 		values[i] = next_argument(statement->arguments[i], arguments,
 								  &nulls[i]);
 }
 
-/* Has the executor do a statement, within SPI. */
-static void
-run(Statement *statement, va_list *arguments)
+/*
+ * Does some work whose statements all see the same, as if they were one; what
+ * they write themselves, the later ones see.  Triggers' own statements are not
+ * of them.
+ */
+void
+payorder_at_one_snapshot(GuardedWork work, void *argument)
 {
-	Datum		values[MOST_ARGUMENTS];
-	char		nulls[MOST_ARGUMENTS];
+	Snapshot	before = shared_snapshot;
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+
+	shared_snapshot = snapshot;
+	PG_TRY();
+	{
+		work(argument);
+	}
+	PG_FINALLY();
+	{
+		shared_snapshot = before;
+	}
+	PG_END_TRY();
+	UnregisterSnapshot(snapshot);
+}
+
+/* Makes the snapshot of a statement that now begins the active one. */
+void
+payorder_push_snapshot(void)
+{
+	CommandCounterIncrement();
+	if (shared_snapshot == NULL)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	else
+	{
+		PushCopiedSnapshot(shared_snapshot);
+		UpdateActiveSnapshotCommandId();
+	}
+}
+
+/* Has the executor do a statement, within SPI. */
+void
+payorder_run(Statement *statement, Datum *values, const char *nulls)
+{
+	Snapshot	snapshot = shared_snapshot;
 	int			before = statement_depth;
 	int			saved = LockTimeout;
 	int			result = 0;
 
-	read_arguments(statement, arguments, values, nulls);
 	if (statement->plan == NULL)
 		prepare(statement);
 	statement_depth = trigger_depth();
-	limit_lock_wait();
+	payorder_limit_lock_wait();
+	shared_snapshot = NULL;
 	PG_TRY();
 	{
-		result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+		result = SPI_execute_snapshot(statement->plan, values, nulls, snapshot,
+									  InvalidSnapshot, false, true, 0);
 	}
 	PG_FINALLY();
 	{
+		shared_snapshot = snapshot;
 		statement_depth = before;
 		LockTimeout = saved;
 	}
@@ -231,6 +273,16 @@ run(Statement *statement, va_list *arguments)
 			 SPI_result_code_string(result));
 	if (statement->stage == NOT_EXECUTED)
 		statement->stage = EXECUTED;
+}
+
+static void
+run(Statement *statement, va_list *arguments)
+{
+	Datum		values[MOST_ARGUMENTS];
+	char		nulls[MOST_ARGUMENTS];
+
+	payorder_read_arguments(statement, arguments, values, nulls);
+	payorder_run(statement, values, nulls);
 }
 
 /*
@@ -248,11 +300,11 @@ run_keyed(Statement *statement, va_list *arguments, KeyedRun *keyed)
 
 	if (!payorder_keyed_begin(statement, keyed))
 		return false;
-	read_arguments(statement, arguments, values, nulls);
-	limit_lock_wait();
+	payorder_read_arguments(statement, arguments, values, nulls);
+	payorder_limit_lock_wait();
 	PG_TRY();
 	{
-		done = payorder_keyed_perform(keyed, values, nulls, caller);
+		done = payorder_keyed_perform(keyed, values, nulls, 1, caller) == 1;
 	}
 	PG_FINALLY();
 	{
@@ -307,8 +359,9 @@ payorder_copy_cell(Cell *cell, Form_pg_attribute attribute, Datum value)
 	}
 }
 
-static Rows *
-copy_rows(SPITupleTable *table)
+/* Copies what SPI has read to the current memory context. */
+Rows *
+payorder_copy_rows(SPITupleTable *table)
 {
 	Rows	   *rows = palloc0(sizeof(Rows));
 
@@ -354,7 +407,7 @@ payorder_query(Statement *statement,...)
 	run(statement, &arguments);
 	va_end(arguments);
 	inner = MemoryContextSwitchTo(caller);
-	rows = copy_rows(SPI_tuptable);
+	rows = payorder_copy_rows(SPI_tuptable);
 	MemoryContextSwitchTo(inner);
 	SPI_finish();
 	return rows;

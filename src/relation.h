@@ -25,6 +25,7 @@
  *	v interval (Interval *)				j json (char *)
  *	J jsonb (Jsonb *)					y bytea (bytea *)
  *	A text[] (ArrayType *)				V interval[] (ArrayType *)
+ *	Q bigint[] (ArrayType *)
  *	x xid8 (uint64)						X xid8[] (ArrayType *)
  *	s pg_snapshot (char *, its text)
  */
@@ -74,6 +75,25 @@ typedef struct Reader
 extern Rows *payorder_query(Statement *statement,...);
 extern int64 payorder_execute(Statement *statement,...);
 
+/* A statement that is to be done with many rows of arguments, one by one. */
+typedef struct Bulk
+{
+	Statement  *statement;
+	int			arguments;		/* of a row */
+	int			count;
+	int			most;
+	Datum	   *values;
+	char	   *nulls;
+	Rows	   *rows;			/* what was read so far */
+	int64		processed;
+} Bulk;
+
+extern Bulk *payorder_bulk(Statement *statement, int most);
+extern void payorder_bulk_add(Bulk *bulk,...);
+extern int64 payorder_bulk_execute(Bulk *bulk);
+extern Rows *payorder_bulk_query(Bulk *bulk);
+extern Rows *payorder_take(Statement *find, Statement *remove,...);
+
 extern void payorder_copy_cell(Cell *cell, Form_pg_attribute attribute,
 							   Datum value);
 extern bool payorder_in_statement(void);
@@ -103,6 +123,7 @@ typedef struct Meeting
 extern Meeting payorder_meet(const char *index, const char *key,
 							 TimestampTz until);
 typedef void (*GuardedWork) (void *argument);
+extern void payorder_at_one_snapshot(GuardedWork work, void *argument);
 extern ErrorData *payorder_guarded(GuardedWork work, void *argument);
 extern ErrorData *payorder_isolated(GuardedWork work, void *argument);
 extern ErrorData *payorder_contained(GuardedWork work, void *argument);

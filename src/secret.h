@@ -22,11 +22,27 @@ extern MemoryContext payorder_secrets_context(void);
 /* Keeps a sealed secret from being dropped until the transaction's end. */
 extern void payorder_hold_secret(const char *reference);
 
-/* Of what SQL gives as a reference: raises for all that is none. */
-extern void payorder_check_reference(const char *reference, const char *argument);
+/*
+ * Of what SQL gives as a reference: raises for all that is none, or is one to
+ * within the database where it must not be.
+ */
+extern void payorder_check_reference(const char *reference,
+									 const char *argument);
+extern void payorder_check_outside(const char *reference,
+								   const char *argument);
 
 pg_attribute_noreturn() extern void payorder_bad_secret(const char *reference,
 														const char *detail,
 														const char *hint);
+
+/* ---- between secret.c and secret_seal.c ---- */
+
+#define LONGEST_SECRET_NAME	128
+extern bool payorder_is_secret_name(const char *name);
+extern bool payorder_is_outside(const char *reference);
+extern Bytes payorder_whole_secret(const char *reference);
+extern Bytes payorder_without_newline(Bytes secret);
+extern Bytes payorder_unseal(const char *reference, const char *name);
+extern void payorder_hold_sealed(const char *reference, const char *name);
 
 #endif							/* PAYORDER_SECRET_H */

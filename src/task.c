@@ -65,17 +65,25 @@ static Statement find_keys = {
 	" WHERE t.dedup_key = u.dedup_key OFFSET 0) AS k",
 	.arguments = "A"
 };
-static Statement delete_key = {
-	.sql = "DELETE FROM payorder.task_keys AS k USING payorder.tasks AS t"
-	" WHERE t.id = $1 AND k.dedup_key = t.dedup_key AND k.task_id = t.id",
+static Statement get_dedup_key = {
+	.sql = "SELECT id, dedup_key FROM payorder.tasks"
+	" WHERE id = $1 AND dedup_key IS NOT NULL",
 	.arguments = "l"
 };
-static Statement get_leased = {
-	.sql = "SELECT l.task_id, l.token, t.kind, t.order_no, t.gateway,"
-	" t.idempotency_key, t.payload, l.attempts, l.first_tried_at"
-	" FROM payorder.task_leases AS l JOIN payorder.tasks AS t ON t.id = l.task_id"
-	" WHERE l.task_id = $1 AND l.token = $2",
+static Statement delete_key = {
+	.sql = "DELETE FROM payorder.task_keys"
+	" WHERE dedup_key = $1 AND task_id = $2",
+	.arguments = "tl"
+};
+static Statement get_lease = {
+	.sql = "SELECT attempts, first_tried_at FROM payorder.task_leases"
+	" WHERE task_id = $1 AND token = $2",
 	.arguments = "ll"
+};
+static Statement get_body = {
+	.sql = "SELECT kind, order_no, gateway, idempotency_key, payload"
+	" FROM payorder.tasks WHERE id = $1",
+	.arguments = "l"
 };
 static Statement get_waiting = {
 	.sql = "SELECT t.id, 0::bigint, t.kind, t.order_no, t.gateway,"
@@ -242,13 +250,23 @@ payorder_task_kind(const char *name, int failures, TaskKind *kind)
 	return true;
 }
 
-static int64
-next_id(void)
+/* The next numbers of a sequence of the kernel's. */
+int64 *
+payorder_next_numbers(const char *sequence, int count)
 {
-	Oid			sequence = get_relname_relid("task_ids",
+	Oid			relation = get_relname_relid(sequence,
 											 get_namespace_oid("payorder", false));
+	int64	   *numbers = palloc(sizeof(int64) * Max(count, 1));
 
-	return nextval_internal(sequence, false);
+	for (int i = 0; i < count; i++)
+		numbers[i] = nextval_internal(relation, false);
+	return numbers;
+}
+
+static bool
+is_handled(const char *kind)
+{
+	return payorder_query(&find_handled, kind)->count > 0;
 }
 
 static void
@@ -256,10 +274,8 @@ make_ready(int64 id, const char *kind, const char *gateway,
 		   TimestampTz run_at, int attempts, TimestampTz first_tried_at,
 		   const char *error)
 {
-	bool		handled = payorder_query(&find_handled, kind)->count > 0;
-
 	payorder_execute(&insert_ready, id, run_at, kind, gateway, attempts,
-					 first_tried_at, error, (int) handled);
+					 first_tried_at, error, (int) is_handled(kind));
 }
 
 /* Takes a dedup key for a task; the task that has it already, else 0. */
@@ -284,7 +300,7 @@ take_key(const char *dedup_key, int64 id)
 int64
 payorder_task_enqueue(const TaskRequest *request)
 {
-	int64		id = next_id();
+	int64		id = payorder_next_numbers("task_ids", 1)[0];
 	int64		other = request->dedup_key == NULL ? 0 :
 		take_key(request->dedup_key, id);
 
@@ -300,6 +316,36 @@ payorder_task_enqueue(const TaskRequest *request)
 	make_ready(id, request->kind, request->gateway, request->run_at, 0, NO_TIME,
 			   NULL);
 	return id;
+}
+
+/*
+ * Puts tasks of one kind without dedup keys into the queue and returns their
+ * numbers, in their order.
+ */
+int64 *
+payorder_tasks_enqueue(const TaskRequest *requests, int count)
+{
+	Bulk	   *bodies = payorder_bulk(&insert_body, count);
+	Bulk	   *ready = payorder_bulk(&insert_ready, count);
+	int64	   *ids = payorder_next_numbers("task_ids", count);
+	bool		handled = count > 0 && is_handled(requests[0].kind);
+
+	for (int i = 0; i < count; i++)
+	{
+		const TaskRequest *request = &requests[i];
+
+		payorder_bulk_add(bodies, ids[i], request->kind, request->order_no,
+						  request->gateway, request->idempotency_key, NULL,
+						  request->payload ? request->payload : "{}",
+						  request->not_after, payorder_current_trace(),
+						  payorder_now());
+		payorder_bulk_add(ready, ids[i], request->run_at, request->kind,
+						  request->gateway, 0, NO_TIME, NULL, (int) handled);
+		payorder_wake_at(request->run_at);
+	}
+	(void) payorder_bulk_execute(bodies);
+	(void) payorder_bulk_execute(ready);
+	return ids;
 }
 
 /* Whether an open task has this dedup key. */
@@ -419,11 +465,30 @@ read_tasks(Rows *rows, int *count)
 Task *
 payorder_task_leased(int64 id, int64 token)
 {
-	int			count;
-	Task	   *tasks = read_tasks(payorder_query(&get_leased, id, token),
-								   &count);
+	Rows	   *leases = payorder_query(&get_lease, id, token);
+	Rows	   *bodies;
+	Task	   *task;
+	Reader		lease;
+	Reader		body;
 
-	return count == 0 ? NULL : tasks;
+	if (leases->count == 0)
+		return NULL;
+	bodies = payorder_query(&get_body, id);
+	if (bodies->count == 0)
+		return NULL;
+	task = palloc0(sizeof(Task));
+	task->id = id;
+	task->token = token;
+	lease = payorder_row(leases, 0);
+	task->attempts = payorder_read_number(&lease);
+	task->first_tried_at = payorder_read_time(&lease);
+	body = payorder_row(bodies, 0);
+	task->kind = payorder_read_text(&body);
+	task->order_no = payorder_read_text(&body);
+	task->gateway = payorder_read_text(&body);
+	task->idempotency_key = payorder_read_text(&body);
+	task->payload = payorder_read_text(&body);
+	return task;
 }
 
 /* Tasks whose lease has ended; nothing is locked yet. */
@@ -476,12 +541,44 @@ payorder_task_take_ready(int64 id)
 	return payorder_execute(&delete_ready, id) == 1;
 }
 
+/* Frees the dedup keys of tasks that are not open any more. */
+static void
+free_keys(const Task *tasks, int count)
+{
+	Bulk	   *wanted = payorder_bulk(&get_dedup_key, count);
+	Rows	   *keys;
+
+	for (int i = 0; i < count; i++)
+		payorder_bulk_add(wanted, tasks[i].id);
+	keys = payorder_bulk_query(wanted);
+	for (int i = 0; i < keys->count; i++)
+	{
+		Reader		reader = payorder_row(keys, i);
+		int64		id = payorder_read_number(&reader);
+
+		payorder_execute(&delete_key, payorder_read_text(&reader), id);
+	}
+}
+
 static void
 finish(const Task *task, const char *outcome, const char *result)
 {
 	payorder_execute(&insert_finished, task->id, outcome, task->attempts,
 					 result, payorder_now());
-	payorder_execute(&delete_key, task->id);
+	free_keys(task, 1);
+}
+
+/* Ends tasks that were taken, with their results (NULL: none). */
+void
+payorder_tasks_done(const Task *tasks, const char *const *results, int count)
+{
+	Bulk	   *finished = payorder_bulk(&insert_finished, count);
+
+	for (int i = 0; i < count; i++)
+		payorder_bulk_add(finished, tasks[i].id, "done", tasks[i].attempts,
+						  results[i], payorder_now());
+	(void) payorder_bulk_execute(finished);
+	free_keys(tasks, count);
 }
 
 /* Ends a task that was taken. */
@@ -524,7 +621,7 @@ payorder_task_give_back(const Task *task, const char *error, bool retryable)
 		payorder_execute(&insert_dead, task->id, task->kind, task->gateway,
 						 task->attempts, task->first_tried_at, error,
 						 payorder_now());
-		payorder_execute(&delete_key, task->id);
+		free_keys(task, 1);
 		return true;
 	}
 	if (!kind.fixed_pause)

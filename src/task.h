@@ -69,6 +69,7 @@ extern void payorder_task_check_request(const char *name,
 										TimestampTz run_at);
 extern void payorder_task_check_order(const char *order_no);
 extern int64 payorder_task_enqueue(const TaskRequest *request);
+extern int64 *payorder_tasks_enqueue(const TaskRequest *requests, int count);
 extern bool payorder_task_is_asked(const char *dedup_key);
 extern bool payorder_task_review(const ReviewRequest *request);
 extern bool payorder_task_has_review(const char *subject, const char *cause);
@@ -84,6 +85,8 @@ extern bool payorder_task_expire(const Task *task);
 extern void payorder_task_leave(const Task *task);
 extern bool payorder_task_take_ready(int64 id);
 extern void payorder_task_done(const Task *task, const char *result);
+extern void payorder_tasks_done(const Task *tasks,
+								const char *const *results, int count);
 extern void payorder_task_cancelled(const Task *task);
 extern void payorder_task_again(const Task *task, TimestampTz run_at,
 								const char *error);
@@ -103,7 +106,13 @@ extern void payorder_lease_lost(int64 id) pg_attribute_noreturn();
 extern TimestampTz payorder_tasks_next(void);
 extern TimestampTz payorder_tasks_next_handled(void);
 
+extern int64 *payorder_next_numbers(const char *sequence, int count);
+
 /* task_queue.c */
+extern Interval *payorder_interval_argument(FunctionCallInfo fcinfo,
+											int number, const char *name);
+
+/* task_claim.c */
 extern Rows *payorder_claim_handled(const char *worker);
 
 #endif							/* PAYORDER_TASK_H */

@@ -3,9 +3,9 @@
  * task_batch.c
  *		Many tasks in one call: enqueue_batch and complete_batch.
  *
- * Each call is one statement for all its tasks, which are of kinds of the
- * user's own: what ends a task of the kernel's touches an order, and is
- * complete()'s.  A lease that is lost ends nothing and undoes no other task;
+ * Each step is one statement for all the tasks of a call (relation_bulk.c),
+ * which are of kinds of the user's own: what ends a task of the kernel's
+ * touches an order, and is complete()'s.  A lease that is lost ends nothing and undoes no other task;
  * who deletes the lease's row owns the end, as everywhere.
  *
  * Locks: leases in the order of the tasks' numbers, as sweep() takes those of
@@ -24,38 +24,17 @@
 #include "relation.h"
 #include "task.h"
 #include "timer.h"
-#include "wake.h"
 
 #define MOST_TASKS	1000
 
-static Statement insert_tasks = {
-	.sql = "WITH body AS (INSERT INTO payorder.tasks (kind, order_no, payload,"
-	" trace, created_at) SELECT $1, u.order_no, u.payload::json, $4, $5"
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	" WITH ORDINALITY AS u (payload, order_no, n) ORDER BY u.n RETURNING id)"
-	" INSERT INTO payorder.task_ready (task_id, run_at, kind, handled)"
-	" SELECT id, $6, $1, EXISTS (SELECT FROM payorder.task_kinds AS h"
-	" WHERE h.kind = $1 AND h.worked_by = 'handler') FROM body"
-	" RETURNING task_id",
-	.arguments = "tAAtzz"
+static Statement take_lease = {
+	.sql = "DELETE FROM payorder.task_leases WHERE task_id = $1 AND token = $2"
+	" RETURNING task_id, kind, attempts",
+	.arguments = "ll"
 };
-static Statement finish_tasks = {
-	.sql = "WITH given AS (SELECT u.task, u.token, u.result"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2),"
-	" pg_catalog.unnest($3)) AS u (task, token, result) ORDER BY u.task),"
-	" taken AS (DELETE FROM payorder.task_leases AS l USING given AS g"
-	" WHERE l.task_id = g.task AND l.token = g.token"
-	" RETURNING l.task_id, l.kind, l.attempts, g.result),"
-	" freed AS (DELETE FROM payorder.task_keys AS k"
-	" USING taken AS n JOIN payorder.tasks AS t ON t.id = n.task_id"
-	" WHERE k.dedup_key = t.dedup_key AND k.task_id = t.id),"
-	" finished AS (INSERT INTO payorder.task_finished"
-	" (task_id, outcome, attempts, result, finished_at)"
-	" SELECT n.task_id, 'done', n.attempts, n.result::json, $4"
-	" FROM taken AS n)"
-	" SELECT n.task_id, EXISTS (SELECT FROM payorder.task_kinds AS k"
-	" WHERE k.kind = n.kind AND k.id < 100) FROM taken AS n",
-	.arguments = "QQAz"
+static Statement find_kernels = {
+	.sql = "SELECT 1 FROM payorder.task_kinds WHERE kind = $1 AND id < 100",
+	.arguments = "t"
 };
 
 PG_FUNCTION_INFO_V1(payorder_enqueue_batch);
@@ -106,26 +85,24 @@ check_as_many(const char *name, const Elements *given, const Elements *of)
 				 errhint("Give NULL as an element, or leave the array out.")));
 }
 
-/* Elements of type json as text, each checked as complete() checks its own. */
-static ArrayType *
-checked_json(Elements *elements, const char *what, const char *instead)
+/* An element of type json as text, checked as complete() checks its own. */
+static char *
+json_element(const Elements *elements, int number, const char *what)
 {
-	int			dimensions[1] = {elements->count};
-	int			first[1] = {1};
+	char	   *json;
 
-	for (int i = 0; i < elements->count; i++)
-	{
-		if (!elements->nulls[i])
-			payorder_json_parse(TextDatumGetCString(elements->values[i]),
-								ERRCODE_INVALID_PARAMETER_VALUE, what);
-		else if (instead != NULL)
-		{
-			elements->values[i] = CStringGetTextDatum(instead);
-			elements->nulls[i] = false;
-		}
-	}
-	return construct_md_array(elements->values, elements->nulls, 1, dimensions,
-							  first, TEXTOID, -1, false, TYPALIGN_INT);
+	if (number >= elements->count || elements->nulls[number])
+		return NULL;
+	json = TextDatumGetCString(elements->values[number]);
+	payorder_json_parse(json, ERRCODE_INVALID_PARAMETER_VALUE, what);
+	return json;
+}
+
+static char *
+text_element(const Elements *elements, int number)
+{
+	return number >= elements->count || elements->nulls[number] ? NULL :
+		TextDatumGetCString(elements->values[number]);
 }
 
 static Datum
@@ -136,70 +113,161 @@ numbers_array(Datum *numbers, int count)
 										   TYPALIGN_DOUBLE));
 }
 
+/* Puts tasks that differ in payload and order only into the queue. */
+static Datum
+enqueue_tasks(TaskRequest *request, const Elements *payloads,
+			  const Elements *orders)
+{
+	TaskRequest *requests = palloc(sizeof(TaskRequest) * payloads->count);
+	Datum	   *ids = palloc(sizeof(Datum) * payloads->count);
+	int64	   *numbers;
+
+	for (int i = 0; i < payloads->count; i++)
+	{
+		requests[i] = *request;
+		requests[i].payload = json_element(payloads, i, "payload of the task");
+		requests[i].order_no = text_element(orders, i);
+		payorder_task_check_order(requests[i].order_no);
+	}
+	numbers = payorder_tasks_enqueue(requests, payloads->count);
+	for (int i = 0; i < payloads->count; i++)
+		ids[i] = Int64GetDatum(numbers[i]);
+	return numbers_array(ids, payloads->count);
+}
+
 Datum
 payorder_enqueue_batch(PG_FUNCTION_ARGS)
 {
+	TaskRequest request = {.not_after = NO_TIME};
 	Elements	payloads;
 	Elements	orders;
-	char	   *kind;
-	TimestampTz now = payorder_now();
-	TimestampTz run_at;
-	Rows	   *rows;
-	Datum	   *ids;
 
 	payorder_prevent_read_only("enqueue_batch()");
-	kind = payorder_required_text(fcinfo, 0, "kind");
+	request.kind = payorder_required_text(fcinfo, 0, "kind");
 	payloads = elements_argument(fcinfo, 1, "payloads", JSONOID);
 	orders = elements_argument(fcinfo, 2, "order_nos", TEXTOID);
-	run_at = PG_ARGISNULL(3) ? now : PG_GETARG_TIMESTAMPTZ(3);
-	payorder_task_check_request(kind, run_at);
+	request.run_at = PG_ARGISNULL(3) ? payorder_now() :
+		PG_GETARG_TIMESTAMPTZ(3);
+	payorder_task_check_request(request.kind, request.run_at);
 	if (!PG_ARGISNULL(2))
 		check_as_many("order_nos", &orders, &payloads);
-	for (int i = 0; i < orders.count; i++)
-		payorder_task_check_order(orders.nulls[i] ? NULL :
-								  TextDatumGetCString(orders.values[i]));
-	if (payloads.count == 0)
-		PG_RETURN_DATUM(numbers_array(NULL, 0));
-	rows = payorder_query(&insert_tasks, kind,
-						  checked_json(&payloads, "payload of the task", "{}"),
-						  PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2),
-						  payorder_current_trace(), now, run_at);
-	payorder_wake_at(run_at);
-	ids = palloc(sizeof(Datum) * rows->count);
-	for (int i = 0; i < rows->count; i++)
-		ids[i] = Int64GetDatum(rows->cells[i].number);
-	PG_RETURN_DATUM(numbers_array(ids, rows->count));
+	PG_RETURN_DATUM(enqueue_tasks(&request, &payloads, &orders));
 }
 
-static int
-compare_numbers(const void *left, const void *right)
+/* An answer, and the end of its task. */
+typedef struct Ended
 {
-	int64		a = *(const int64 *) left;
-	int64		b = *(const int64 *) right;
+	Task		task;
+	char	   *result;
+	bool		taken;			/* its lease was there, and was ended */
+} Ended;
+
+static int
+compare_tasks(const void *left, const void *right)
+{
+	int64		a = ((const Ended *) left)->task.id;
+	int64		b = ((const Ended *) right)->task.id;
 
 	return (a > b) - (a < b);
 }
 
-/* The numbers of the tasks that have ended, sorted. */
-static int64 *
-ended_tasks(Rows *rows)
+/* The answers by the numbers of their tasks; those that name none are not. */
+static Ended *
+read_answers(const Elements *tasks, const Elements *tokens,
+			 const Elements *results, int *count)
 {
-	int64	   *ended = palloc(sizeof(int64) * Max(rows->count, 1));
+	Ended	   *answers = palloc0(sizeof(Ended) * tasks->count);
 
+	*count = 0;
+	for (int i = 0; i < tasks->count; i++)
+	{
+		Ended	   *answer = &answers[*count];
+
+		answer->result = json_element(results, i, "result of the task");
+		if (tasks->nulls[i] || tokens->nulls[i])
+			continue;
+		answer->task.id = DatumGetInt64(tasks->values[i]);
+		answer->task.token = DatumGetInt64(tokens->values[i]);
+		(*count)++;
+	}
+	qsort(answers, *count, sizeof(Ended), compare_tasks);
+	return answers;
+}
+
+static void
+refuse_kernels(const Task *task)
+{
+	if (payorder_query(&find_kernels, task->kind)->count > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task " INT64_FORMAT " is of a kind of the kernel's",
+						task->id),
+				 errhint("End it with complete().")));
+}
+
+/* Ends the leases of the answers; what they say is read into the tasks. */
+static void
+take_leases(Ended *answers, int count)
+{
+	Bulk	   *leases = payorder_bulk(&take_lease, count);
+	const char *kind = NULL;
+	Rows	   *rows;
+	int			at = 0;
+
+	for (int i = 0; i < count; i++)
+		payorder_bulk_add(leases, answers[i].task.id, answers[i].task.token);
+	rows = payorder_bulk_query(leases);
 	for (int i = 0; i < rows->count; i++)
 	{
 		Reader		reader = payorder_row(rows, i);
+		int64		id = payorder_read_number(&reader);
 
-		ended[i] = payorder_read_number(&reader);
-		if (payorder_read_truth(&reader))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("task " INT64_FORMAT " is of a kind of the kernel's",
-							ended[i]),
-					 errhint("End it with complete().")));
+		while (answers[at].task.id != id)
+			at++;
+		answers[at].taken = true;
+		answers[at].task.kind = payorder_read_text(&reader);
+		answers[at].task.attempts = payorder_read_number(&reader);
+		if (!payorder_same_text(answers[at].task.kind, kind))
+			refuse_kernels(&answers[at].task);
+		kind = answers[at].task.kind;
 	}
-	qsort(ended, rows->count, sizeof(int64), compare_numbers);
-	return ended;
+}
+
+static void
+finish_taken(const Ended *answers, int count)
+{
+	Task	   *tasks = palloc(sizeof(Task) * Max(count, 1));
+	const char **results = palloc(sizeof(char *) * Max(count, 1));
+	int			taken = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (!answers[i].taken)
+			continue;
+		tasks[taken] = answers[i].task;
+		results[taken++] = answers[i].result;
+	}
+	payorder_tasks_done(tasks, results, taken);
+}
+
+/* Whether a task has ended, by any of the answers. */
+static bool
+has_ended(const Ended *answers, int count, int64 task)
+{
+	Ended		wanted = {.task.id = task};
+	const Ended *found = bsearch(&wanted, answers, count, sizeof(Ended),
+								 compare_tasks);
+
+	if (found == NULL)
+		return false;
+	while (found > answers && found[-1].task.id == task)
+		found--;
+	for (; found < answers + count && found->task.id == task; found++)
+	{
+		if (found->taken)
+			return true;
+	}
+	return false;
 }
 
 Datum
@@ -208,10 +276,10 @@ payorder_complete_batch(PG_FUNCTION_ARGS)
 	Elements	tasks;
 	Elements	tokens;
 	Elements	results;
-	Rows	   *rows;
-	int64	   *ended;
+	Ended	   *answers;
 	Datum	   *lost;
-	int			count = 0;
+	int			count;
+	int			lost_count = 0;
 
 	payorder_prevent_read_only("complete_batch()");
 	tasks = elements_argument(fcinfo, 0, "tasks", INT8OID);
@@ -220,22 +288,15 @@ payorder_complete_batch(PG_FUNCTION_ARGS)
 	check_as_many("tokens", &tokens, &tasks);
 	if (!PG_ARGISNULL(2))
 		check_as_many("results", &results, &tasks);
-	if (tasks.count == 0)
-		PG_RETURN_DATUM(numbers_array(NULL, 0));
-	rows = payorder_query(&finish_tasks, PG_GETARG_ARRAYTYPE_P(0),
-						  PG_GETARG_ARRAYTYPE_P(1), PG_ARGISNULL(2) ? NULL :
-						  checked_json(&results, "result of the task", NULL),
-						  payorder_now());
-	ended = ended_tasks(rows);
+	answers = read_answers(&tasks, &tokens, &results, &count);
+	take_leases(answers, count);
+	finish_taken(answers, count);
 	lost = palloc(sizeof(Datum) * tasks.count);
 	for (int i = 0; i < tasks.count; i++)
 	{
-		int64		task = DatumGetInt64(tasks.values[i]);
-
 		if (!tasks.nulls[i] &&
-			bsearch(&task, ended, rows->count, sizeof(int64),
-					compare_numbers) == NULL)
-			lost[count++] = tasks.values[i];
+			!has_ended(answers, count, DatumGetInt64(tasks.values[i])))
+			lost[lost_count++] = tasks.values[i];
 	}
-	PG_RETURN_DATUM(numbers_array(lost, count));
+	PG_RETURN_DATUM(numbers_array(lost, lost_count));
 }

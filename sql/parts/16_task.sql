@@ -200,8 +200,6 @@ COMMENT ON FUNCTION payorder.enqueue_batch(text, json[], text[], timestamptz) IS
 CREATE FUNCTION payorder.complete_batch(tasks bigint[], tokens bigint[], results json[] DEFAULT NULL)
     RETURNS bigint[]
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-    SET plan_cache_mode = force_generic_plan
     AS 'MODULE_PATHNAME', 'payorder_complete_batch';
 COMMENT ON FUNCTION payorder.complete_batch(bigint[], bigint[], json[]) IS
 'ends up to 1000 leased tasks of kinds of a user''s own, each with its token and result (NULL: none); returns the tasks whose lease is lost, which end nothing; the others have ended. Errors: 22023 a task of a kind of the kernel''s (then none has ended), or bad arrays or results, 55P03 a lease is locked longer than payorder.lock_wait.';

@@ -190,7 +190,7 @@ BEGIN
     PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     IF settings IS NULL OR jsonb_typeof(settings) <> 'object' THEN
         RAISE EXCEPTION 'settings must be a JSON object'
-            USING ERRCODE = '22023', HINT = 'Give {"setting": value, …}.';
+            USING ERRCODE = '22023', HINT = 'Give {"setting": value, ...}.';
     END IF;
     SELECT g.* INTO old FROM payorder.gateways g WHERE g.gateway = alter_gateway.gateway AND NOT g.builtin FOR UPDATE;
     IF NOT FOUND THEN

@@ -140,7 +140,7 @@ BEGIN
     PERFORM set_config('lock_timeout', coalesce(current_setting('payorder.lock_wait', true), '2s'), true);
     IF limits IS NULL OR jsonb_typeof(limits) <> 'object' THEN
         RAISE EXCEPTION 'limits must be a JSON object'
-            USING ERRCODE = '22023', HINT = 'Give {"limit": value, …}; null ends a limit.';
+            USING ERRCODE = '22023', HINT = 'Give {"limit": value, ...}; null ends a limit.';
     END IF;
     IF gateway IS NOT NULL AND NOT EXISTS (SELECT FROM payorder.gateways AS g
                                            WHERE g.gateway = set_refund_limits.gateway) THEN

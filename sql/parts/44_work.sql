@@ -5,7 +5,7 @@ CREATE FUNCTION payorder.complete(task bigint, token bigint, result json DEFAULT
     LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'payorder_complete';
 COMMENT ON FUNCTION payorder.complete(bigint, bigint, json) IS
-'ends a leased task with its result; result.messages, an array of {txn_id, event, order_no, amount, currency, occurred_at, payment_txn, refund_no, amount_is_total, payload}, are ingested in the same transaction with the source query, and their verdicts returned. Other members: "unknown": true (the gateway does not know the number; of a query_refund: the refund is sent again with its number), "already_paid": true (close_payment), "confirmed": [txn_id, …] (return). Errors: PO008 the lease is lost, 22023 a result of the wrong form, 42501 a message about something that is not the task''s, 55P03 the order is locked longer than payorder.lock_wait.';
+'ends a leased task with its result; result.messages, an array of {txn_id, event, order_no, amount, currency, occurred_at, payment_txn, refund_no, amount_is_total, payload}, are ingested in the same transaction with the source query, and their verdicts returned. Other members: "unknown": true (the gateway does not know the number; of a query_refund: the refund is sent again with its number), "already_paid": true (close_payment), "confirmed": [txn_id, ...] (return). Errors: PO008 the lease is lost, 22023 a result of the wrong form, 42501 a message about something that is not the task''s, 55P03 the order is locked longer than payorder.lock_wait.';
 
 CREATE FUNCTION payorder.fail(task bigint, token bigint, error text, retryable boolean DEFAULT true)
     RETURNS text

@@ -438,6 +438,13 @@ UNION ALL
           WHERE NOT EXISTS (SELECT FROM payorder.callbacks AS c
                             WHERE c.gateway = w.gateway AND c.txn_id = w.txn_id AND c.event = w.event)
           UNION ALL
+          SELECT 'gateway_keys.gateway', y.gateway FROM payorder.gateway_keys AS y
+          WHERE NOT EXISTS (SELECT FROM payorder.gateways AS g WHERE g.gateway = y.gateway)
+          UNION ALL
+          SELECT 'gateway_keys.secret', y.gateway || ' ' || y.secret FROM payorder.gateway_keys AS y
+          WHERE y.secret LIKE 'sealed:%' AND y.valid_until > now()
+            AND NOT EXISTS (SELECT FROM payorder.sealed_secrets AS s WHERE y.secret = 'sealed:' || s.name)
+          UNION ALL
           SELECT 'task_keys.task_id', k.task_id::text FROM payorder.task_keys AS k
           WHERE NOT EXISTS (SELECT FROM payorder.task_ready AS r WHERE r.task_id = k.task_id)
             AND NOT EXISTS (SELECT FROM payorder.task_leases AS l WHERE l.task_id = k.task_id)

@@ -288,6 +288,13 @@ INSERT INTO cases VALUES
 ('what waits is a callback',
  $$UPDATE payorder.callbacks_waiting SET event = 'authorised' WHERE txn_id = 'early'$$,
  'callback_has_verdict g:early:pay, reference callbacks_waiting.event, review_is_looked_after g:early'),
+('a key is of a gateway',
+ $$INSERT INTO payorder.gateway_keys (gateway, purpose, key_id, kind, secret, valid_from, valid_until)
+   VALUES ('nowhere', 'verify', '', 'secret', 'file:x', '-infinity', 'infinity')$$, 'reference gateway_keys.gateway'),
+('a sealed secret that a key uses is there',
+ $$INSERT INTO payorder.gateway_keys (gateway, purpose, key_id, kind, secret, valid_from, valid_until)
+   VALUES ('g', 'verify', '', 'secret', 'sealed:gone', '-infinity', 'infinity'),
+          ('g', 'verify', 'old', 'secret', 'sealed:left', '-infinity', '-infinity')$$, 'reference gateway_keys.secret'),
 ('a dedup key is of an open task',
  $$UPDATE payorder.task_keys SET task_id = $$ || pg_temp.task('mail', 'task_finished') || $$ WHERE dedup_key = 'user:k4'$$,
  'reference task_keys.task_id');

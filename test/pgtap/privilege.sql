@@ -36,6 +36,13 @@ INSERT INTO rights VALUES
     ('ingest_http', 'gateway', $$payorder.ingest_http('nowhere', '{}', '')$$),
     ('decode_http', 'admin', $$payorder.decode_http('nowhere', '{}', '')$$),
     ('ingest_waiting', 'admin', $$payorder.ingest_waiting('nowhere')$$),
+    ('add_gateway_key', 'admin', $$payorder.add_gateway_key('nowhere', secret => 'file:x')$$),
+    ('rotate_gateway_key', 'admin', $$payorder.rotate_gateway_key('nowhere', secret => 'file:x')$$),
+    ('retire_gateway_key', 'admin', $$payorder.retire_gateway_key('nowhere', 'k')$$),
+    ('check_gateway_keys', 'admin', $$payorder.check_gateway_keys('nowhere')$$),
+    ('seal_secret', 'admin', $$payorder.seal_secret('x', 'y')$$),
+    ('reseal_secrets', 'admin', $$payorder.reseal_secrets('x')$$),
+    ('drop_secret', 'admin', $$payorder.drop_secret('no-such')$$),
     ('adopt_cluster', 'admin', $$payorder.adopt_cluster(NULL, 'why')$$),
     ('allowed_events', 'admin app support', $$payorder.allowed_events('no such')$$),
     ('alter_gateway', 'admin', $$payorder.alter_gateway('nowhere', '{}')$$),
@@ -149,7 +156,7 @@ FROM roles AS r;
 CREATE TEMP TABLE readable (relation text, allowed text);
 INSERT INTO readable VALUES
     ('attempts', 'support'), ('attention', 'admin monitor support'), ('task_limits', 'admin monitor'), ('consumers', 'admin monitor support'), ('currencies', 'admin'),
-    ('events', 'support'), ('gateways', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
+    ('events', 'support'), ('gateways', 'admin'), ('gateway_keys', 'admin'), ('sealed_secrets', 'admin'), ('guard_events', 'support'), ('guarded', 'admin monitor support'),
     ('machines', 'admin support'),
     ('quarantine', 'admin support'), ('ignored_messages', 'admin support'), ('gateway_messages', 'admin monitor support'),
     ('money_balance', 'admin monitor support'), ('order_overview', 'admin app support'), ('orders', 'support'), ('purged_orders', 'admin support'), ('events_freed', 'admin'),
@@ -203,6 +210,9 @@ FROM roles AS r,
             ($$SELECT FROM payorder.callbacks$$),
             ($$SELECT FROM payorder.tasks$$),
             ($$SELECT FROM payorder.purge_archive$$),
+            ($$SELECT ciphertext FROM payorder.sealed_secrets$$),
+            ($$UPDATE payorder.gateway_keys SET valid_until = 'infinity'$$),
+            ($$DELETE FROM payorder.sealed_secrets$$),
             ($$DELETE FROM payorder.purged_orders$$),
             ($$CREATE TABLE payorder.mine ()$$)) AS u (statement);
 

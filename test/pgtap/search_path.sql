@@ -3,6 +3,15 @@
 -- double of every function and operator of pg_catalog; each raises.
 \set hostile 'planted, pg_temp, pg_catalog, public'
 \set calm 'pg_catalog, public, pg_temp'
+-- Secrets to seal, in a folder of the server's.
+LOAD 'payorder';
+COPY (SELECT 'whsec_hush') TO PROGRAM 'umask 077; mkdir -p payorder_test_secrets; cat > payorder_test_secrets/hush';
+COPY (SELECT pg_catalog.repeat('0f', 32)) TO PROGRAM 'umask 077; cat > payorder_test_secrets/seal';
+SELECT format('ALTER SYSTEM SET payorder.secret_directory = %L', current_setting('data_directory') || '/payorder_test_secrets') \gexec
+ALTER SYSTEM SET payorder.seal_key = 'file:seal';
+SELECT pg_reload_conf() \g /dev/null
+\connect
+
 SELECT no_plan();
 
 DROP ROLE IF EXISTS payorder_test_caller;
@@ -122,6 +131,8 @@ SELECT is_empty($$
                       AND c.contypid <> 0)$$,
     'nothing of it depends on what was planted');
 
+INSERT INTO payorder.gateways (gateway, adapter, merchant_id) VALUES ('w', 'wechatpay', 'm'), ('s', 'stripe', 'm');
+
 CREATE TYPE public.coat AS ENUM ('wet', 'dry');
 GRANT USAGE ON SCHEMA payorder TO payorder_test_caller;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA payorder TO payorder_test_caller;
@@ -141,6 +152,15 @@ SELECT payorder.alter_gateway('g', '{"auto_return_per_hour": 5, "pay_id_pattern"
 SELECT payorder.pause_gateway('g', 'me', 'why') \g /dev/null
 SELECT verdict AS paused FROM payorder.ingest('g', 't0', 'pay', 'O0', 100, 'CNY') \gset
 SELECT payorder.resume_gateway('g', 'me', 'why') \g /dev/null
+SELECT payorder.add_gateway_key('w', public_key => 'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA5/EuX9ouiOj5ApxR78rDh3tox1lLFgNth/PCkZJ2FfcOTs/TZdnOF4atN6myV76/bzU7GIac88OrFuN7PZsZpQH+CPRjvhoZFnxg4/8ovtikskoEr+KA4psIFCBomyTYtDHeNYiz1Z3H9YicAlcp4U2DBdeWOhK3aNMiLVms3w4TUhdfJu2O9Jn+ciwiJO358CiM3C3sDyiwES8xaOLBkERc/RY7rcHSNVAgJIvFLHgIqoJbXR+8dhxlEzysXWyntj477woXpGZ1WcbxUwjcZ/YbXbtXwR+K+YoIogeMoukredioB1Qj8d7A41WP1COuJbNq9/CwBWYBntfp8dI5zQIDAQAB') \g /dev/null
+SELECT payorder.retire_gateway_key('w', '') \g /dev/null
+SELECT payorder.seal_secret('hush', 'file:hush') \g /dev/null
+SELECT payorder.seal_secret('spare', 'file:hush') \g /dev/null
+SELECT payorder.drop_secret('spare') \g /dev/null
+SELECT payorder.add_gateway_key('s', secret => 'sealed:hush') \g /dev/null
+SELECT payorder.rotate_gateway_key('s', 'second', secret => 'file:hush') \g /dev/null
+SELECT payorder.check_gateway_keys('s') AS keys \gset
+SELECT payorder.reseal_secrets('file:seal') AS resealed \gset
 SELECT payorder.define_machine('short', '{"initial": "new", "states": {
     "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}}, "after": {"1h": {"fire": "drop"}}},
     "done": {"type": "final"}, "dropped": {"type": "final"}}}') AS machine \gset
@@ -251,6 +271,8 @@ SELECT payorder.unschedule() AS unscheduled \gset
 SET search_path = :calm;
 RESET SESSION AUTHORIZATION;
 
+SELECT is(:keys, 2, 'keys are added, rotated and read');
+SELECT is(:resealed, 0, 'a secret stays sealed by its key');
 SELECT is(:'paused'::text, 'deferred', 'a paused gateway''s message waits');
 SELECT is(:'created'::text, 'paid', '... and meets its order');
 SELECT is(:machine, 1, 'a machine is defined');
@@ -331,6 +353,10 @@ SELECT is(public.control($$UPDATE payorder.gateways SET gateway = 'x' WHERE gate
 SELECT matches(public.control($$UPDATE payorder.orders SET state = 'shipped'$$), '^(?!planted)',
                'an illegal one is refused by the real trigger');
 SELECT is_empty('SELECT * FROM payorder.check_invariants()', 'the invariants hold');
+
+ALTER SYSTEM RESET payorder.secret_directory;
+ALTER SYSTEM RESET payorder.seal_key;
+SELECT pg_reload_conf() \g /dev/null
 
 DROP OWNED BY payorder_app, payorder_gateway, payorder_ingest, payorder_worker, payorder_support,
     payorder_admin, payorder_monitor, payorder_test_caller;

@@ -75,12 +75,17 @@ ORDINARY = {
     "position": "'@position@'", "from_mark": "NULL", "to_mark": "NULL", "expected_version": "NULL",
     "occurred_at": "now()", "longest": "'0'", "backoff_list": "'{1 s,2 s}'", "refused": "'{}'",
     "kinds": "NULL", "gateways": "NULL", "pay_within": "'1 hour'", "cooling_off": "'1 hour'",
+    "key_id": "'k'", "purpose": "'verify'", "public_key": "'MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA5/EuX9ouiOj5ApxR78rDh3tox1lLFgNth/PCkZJ2FfcOTs/TZdnOF4atN6myV76/bzU7GIac88OrFuN7PZsZpQH+CPRjvhoZFnxg4/8ovtikskoEr+KA4psIFCBomyTYtDHeNYiz1Z3H9YicAlcp4U2DBdeWOhK3aNMiLVms3w4TUhdfJu2O9Jn+ciwiJO358CiM3C3sDyiwES8xaOLBkERc/RY7rcHSNVAgJIvFLHgIqoJbXR+8dhxlEzysXWyntj477woXpGZ1WcbxUwjcZ/YbXbtXwR+K+YoIogeMoukredioB1Qj8d7A41WP1COuJbNq9/CwBWYBntfp8dI5zQIDAQAB'", "secret": "NULL", "valid_from": "NULL", "valid_until": "NULL",
+    "overlap": "'1 day'", "old_key": "'env:PAYORDER_TEST_NOT_THERE'",
     "lease": "'1 min'", "parallel": "false", "log": "true", "moved": "0",
 }
 OF_ROUTINE = {
     ("parse_amount", "amount"): "'19.90'",
     ("create_order", "order_no"): "'H-new'",
     ("add_gateway", "gateway"): "'new'",
+    ("add_gateway_key", "gateway"): "'w'", ("rotate_gateway_key", "gateway"): "'w'",
+    ("retire_gateway_key", "gateway"): "'w'", ("check_gateway_keys", "gateway"): "'w'",
+    ("retire_gateway_key", "key_id"): "'old'", ("seal_secret", "source"): "'env:PAYORDER_TEST_NOT_THERE'",
     ("ingest", "event"): "'pay'",
     ("fire", "event"): "'cancel'",
     ("try_fire", "event"): "'cancel'",

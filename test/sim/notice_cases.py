@@ -320,7 +320,7 @@ def body_literal(body):
 def write(name, out):
     cases, keys = SETS[name]
     out.write(f"-- Written by test/sim/notice_cases.py {name}: what is said of"
-              " it there\n-- is not said again here.\n")
+              " it there\n-- is not said again here.\n\\set ECHO none\n")
     for variable, key in keys:
         out.write(f"\\set {variable} {n.public_key(key)}\n")
     out.write("CREATE TEMP TABLE notices (name text PRIMARY KEY,"

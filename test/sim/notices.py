@@ -6,6 +6,7 @@ the same bytes.
 """
 
 import base64
+import functools
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,6 +20,7 @@ KEYS = Path(__file__).with_name("keys")
 CHINA = timezone(timedelta(hours=8))
 
 
+@functools.cache
 def private_key(name):
     return serialization.load_pem_private_key(
         (KEYS / (name + ".pem")).read_bytes(), None)
@@ -148,8 +150,8 @@ def wechatpay(event_type, resource, at, **changes):
 
 # ---- Alipay ----
 
-ALIPAY_APP = "2021000000000001"
-SELLER = "2088000000000001"
+ALIPAY_APP = "2021000000000002"
+SELLER = "2088000000000002"
 TRADE = "2023111522001400000000000001"
 
 

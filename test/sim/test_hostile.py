@@ -36,6 +36,7 @@ WORLD = """
 SELECT payorder.create_roles();
 CREATE ROLE payorder_hostile_nobody;
 SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h');
+INSERT INTO payorder.gateways (gateway, adapter, merchant_id) VALUES ('w', 'wechatpay', 'shop-w');
 SELECT payorder.define_task_kind('mail');
 SELECT payorder.define_machine('ticket', '{"initial": "new", "states": {
     "new": {"on": {"close": {"target": "closed"}}}, "closed": {"type": "final"}}}');

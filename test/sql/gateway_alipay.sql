@@ -11,11 +11,12 @@
 \set decode :inputdir '/sql/include/decode.psql'
 \i :decode
 SET client_encoding = 'UTF8';
+\set ECHO all
 
 -- ---- settings: the app_id must be given; a notice comes for 25 hours ----
 
-SELECT pg_temp.error_of($$SELECT payorder.add_gateway('ali', 'alipay', '2088000000000001')$$);
-SELECT payorder.add_gateway('ali', 'alipay', '2088000000000001', '2021000000000001');
+SELECT pg_temp.error_of($$SELECT payorder.add_gateway('ali', 'alipay', '2088000000000002')$$);
+SELECT payorder.add_gateway('ali', 'alipay', '2088000000000002', '2021000000000002');
 SELECT pay_id_pattern, time_window, failed_is_final FROM payorder.gateways WHERE gateway = 'ali';
 SET test.gateway = 'ali';
 

@@ -1,7 +1,7 @@
 --
 -- Room gateway_key: keys of gateways with their validity, rotated and retired;
 -- what is refused of them, and of references to secrets.  Public keys only:
--- what needs files is in test/t/091_secret.pl.  Scenarios 67, 70.
+-- what needs files is in test/t/082_secret.pl.  Scenarios 67, 70.
 --
 \getenv inputdir PG_ABS_SRCDIR
 \set tools :inputdir '/sql/include/tools.psql'
@@ -150,4 +150,4 @@ SELECT c, pg_temp.state_of('SELECT payorder.' || c) FROM unnest(ARRAY[$$add_gate
 ROLLBACK;
 -- where secrets are is said by the server's configuration alone
 SELECT s, pg_temp.state_of(format('SET payorder.%s', s)) FROM unnest(ARRAY[$$secret_directory = '/tmp'$$, $$seal_key = 'file:x'$$]) AS s;
-SELECT name, context, setting FROM pg_settings WHERE name IN ('payorder.secret_directory', 'payorder.seal_key') ORDER BY 1;
+SELECT name, context FROM pg_settings WHERE name IN ('payorder.secret_directory', 'payorder.seal_key') ORDER BY 1;

@@ -13,6 +13,7 @@
 \set secrets :inputdir '/sql/include/secrets.psql'
 \i :secrets
 SET client_encoding = 'UTF8';
+\set ECHO all
 
 -- ---- settings: the appid must be given ----
 

@@ -55,6 +55,9 @@ GRANT USAGE ON SCHEMA payorder TO payorder_test_nobody;
 SET ROLE payorder_test_owner;
 CREATE TEMP TABLE things (name text PRIMARY KEY, value text);
 SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h'), payorder.add_gateway('s', 'stripe', 'acct_1') \g /dev/null
+\set public_key MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA5/EuX9ouiOj5ApxR78rDh3tox1lLFgNth/PCkZJ2FfcOTs/TZdnOF4atN6myV76/bzU7GIac88OrFuN7PZsZpQH+CPRjvhoZFnxg4/8ovtikskoEr+KA4psIFCBomyTYtDHeNYiz1Z3H9YicAlcp4U2DBdeWOhK3aNMiLVms3w4TUhdfJu2O9Jn+ciwiJO358CiM3C3sDyiwES8xaOLBkERc/RY7rcHSNVAgJIvFLHgIqoJbXR+8dhxlEzysXWyntj477woXpGZ1WcbxUwjcZ/YbXbtXwR+K+YoIogeMoukredioB1Qj8d7A41WP1COuJbNq9/CwBWYBntfp8dI5zQIDAQAB
+INSERT INTO payorder.gateways (gateway, adapter, merchant_id) VALUES ('w', 'wechatpay', 'shop-w');
+SELECT payorder.add_gateway_key('w', 'old', public_key => :'public_key') \g /dev/null
 SELECT payorder.define_task_kind('mail') \g /dev/null
 SELECT payorder.define_machine('ticket', '{"initial": "new", "states": {
     "new": {"on": {"close": {"target": "closed"}}}, "closed": {"type": "final"}}}') \g /dev/null
@@ -218,6 +221,20 @@ INSERT INTO calls (routine, marks, call) VALUES
      $$SELECT machine FROM payorder.guard_of(0)$$),
     ('add_gateway',            'fail fail fail fail fail ok   fail fail',
      $$SELECT payorder.add_gateway('new', 'generic', 'shop-n')$$),
+    ('add_gateway_key',        'fail fail fail fail fail ok   fail fail',
+     format($$SELECT payorder.add_gateway_key('w', 'new', public_key => %L)$$, :'public_key')),
+    ('rotate_gateway_key',     'fail fail fail fail fail ok   fail fail',
+     format($$SELECT payorder.rotate_gateway_key('w', 'new', public_key => %L)$$, :'public_key')),
+    ('retire_gateway_key',     'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.retire_gateway_key('w', 'old')$$),
+    ('check_gateway_keys',     'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.check_gateway_keys('w')$$),
+    ('seal_secret',            'fail fail fail fail fail ok   fail fail',    -- a server for tests has no secrets
+     $$SELECT payorder.seal_secret('new', 'hush')$$),
+    ('reseal_secrets',         'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.reseal_secrets('hush')$$),
+    ('drop_secret',            'fail fail fail fail fail ok   fail fail',
+     $$SELECT payorder.drop_secret('not_there')$$),
     ('alter_gateway',          'fail fail fail fail fail ok   fail fail',
      $$SELECT payorder.alter_gateway('g', '{"enabled": false}')$$),
     ('adapter_defaults',       'fail fail fail fail fail ok   fail fail',
@@ -344,6 +361,8 @@ INSERT INTO readers VALUES
     ('transitions',    'fail fail fail fail ok   ok   fail fail'),
     ('state_timers',   'fail fail fail fail ok   ok   fail fail'),
     ('gateways',       'fail fail fail fail fail ok   fail fail'),
+    ('gateway_keys',   'fail fail fail fail fail ok   fail fail'),
+    ('sealed_secrets', 'fail fail fail fail fail some fail fail'),
     ('currencies',     'fail fail fail fail fail ok   fail fail'),
     ('task_kinds',     'fail fail fail fail fail ok   fail fail'),
     ('attention',      'fail fail fail fail ok   ok   some fail'),
