@@ -55,6 +55,14 @@ SELECT t.id, t.kind, t.payload ->> 'refund_no', d.error
 FROM payorder.task_dead AS d JOIN payorder.tasks AS t ON t.id = d.task_id
 """
 EXPONENTS = "SELECT rtrim(currency), exponent FROM payorder.currencies"
+REFUSED = """
+SELECT gateway, reason, sum(messages)::bigint FROM payorder.gateway_messages
+WHERE verdict = 'rejected' GROUP BY 1, 2 ORDER BY 1, 2
+"""
+IGNORED = """
+SELECT coalesce(sum(messages), 0)::bigint FROM payorder.gateway_messages
+WHERE verdict = 'ignored'
+"""
 HELD = """
 SELECT count(*) FROM payorder.events
 WHERE event = 'refund_held' AND payload ->> 'cause' = 'order'
@@ -92,6 +100,8 @@ class Tables:
         self.conflicts = link.insist(
             "SELECT count(*) FROM payorder.callback_conflicts")[0][0]
         self.held = link.insist(HELD)[0][0]
+        self.refused = link.insist(REFUSED)
+        self.ignored = link.insist(IGNORED)[0][0]
         self.decided = link.insist(DECIDED, (list(people.NAMES),))
         self.decided += [("request refund", link.insist(ASKED)[0][0])]
 
@@ -153,6 +163,8 @@ class Balance:
                    self.pots())
         self.check("the pots of every payment are what its gateway's ledger "
                    "says", self.per_transaction())
+        self.check("every lie of a gateway was refused, for its reason, and "
+                   "nothing else was", self.lies())
         self.check("every chargeback, its end, and every reversal is "
                    "accounted for once", self.taken())
         self.check("received = kept + returned + waiting + disputed + undone "
@@ -335,6 +347,25 @@ class Balance:
         yield from (f"{key}: not in payorder" for key in wanted - found)
         yield from (f"{key}: not in a ledger" for key in found - wanted)
 
+    def lies(self):
+        """payorder.gateway_messages against the ledgers.
+
+        A lie whose refusal broke may have been counted or not.  Unknown keys
+        are also real messages', before their key was added.
+        """
+        found = Counter({row[:2]: row[2] for row in self.tables.refused})
+        for gateway, book in self.ledgers.items():
+            told = Counter(lie["reason"] for lie in book["lie"])
+            doubt = len(book["lie_in_doubt"])
+            reasons = set(told) | {r for g, r in found if g == gateway}
+            for reason in reasons - {"key_unknown"}:
+                more = found[gateway, reason] - told[reason]
+                if not 0 <= more <= doubt:
+                    yield (f"{gateway} {reason}: {found[gateway, reason]} "
+                           f"refused, {told[reason]} told, {doubt} in doubt")
+            if found[gateway, "key_unknown"] < told["key_unknown"]:
+                yield f"{gateway}: {found[gateway, 'key_unknown']} unknown keys"
+
     # ---- nothing is left to settle ----
 
     def waiting(self):
@@ -392,6 +423,15 @@ class Balance:
         yield "  " + "  ".join(f"{name} {n:,}" for name, n
                                in verdicts.most_common()) + \
             f"  and {self.tables.conflicts:,} kept as conflicting"
+        yield ""
+        yield "Messages refused (payorder.gateway_messages):"
+        by_gateway = defaultdict(list)
+        for gateway, reason, count in self.tables.refused:
+            by_gateway[gateway].append(f"{reason} {count:,}")
+        for gateway, reasons in by_gateway.items():
+            yield f"  {gateway:8}" + "  ".join(reasons)
+        yield (f"  and {self.tables.ignored:,} ignored, which say nothing to "
+               "us")
         yield ""
         yield ("Money: received = kept + returned + disputed + undone "
                "- overdrawn, and nothing waits")

@@ -18,11 +18,11 @@ VERDICTS = ("applied", "duplicate", "conflict", "mismatch", "late", "excess",
 COUNTERS = VERDICTS + (
     "created", "begun", "played", "refused", "shipped", "repriced",     # shop
     "messages", "lost", "repeated", "bursts", "acked",          # gateways
-    "outbox", "unacked", "conflicting",
+    "outbox", "unacked", "conflicting", "lies", "unknown_key",
     "asked", "answered", "silent", "deaths", "late_answers",    # workers
     "decisions", "second", "overtaken",                         # people
     "calls", "broken", "retried", "errors")
-FLAGS = ("stop", "hurry", "epoch")
+FLAGS = ("stop", "hurry", "epoch", "new_key")
 ROWS = 32
 SLOTS = 128
 

@@ -9,6 +9,7 @@ another nonce.
 import time
 
 import templates as t
+from keyring import TILL
 
 
 class Wechat:
@@ -28,10 +29,6 @@ class Wechat:
     def paid(self, p, n):
         return t.wechat_paid(**self.notice("pay", p.txn_id, n),
                              **self.trade(p))
-
-    def revoked(self, p, n):
-        return t.wechat_revoked(**self.notice("revoke", p.txn_id, n),
-                                **self.trade(p))
 
     def told_otherwise(self, p, n):
         trade = self.trade(p)
@@ -404,5 +401,83 @@ class Adyen:
                                 self.psp("auth", r.payment.reference))
 
 
+class Till:
+    """Any gateway that signs with HMAC; takes payments back by itself."""
+    name = "till"
+
+    def event(self, event, p, amount=None, **more):
+        return t.hmac_event(TILL, event, time.time(), txn_id=p.txn_id,
+                            order_no=p.reference, currency=p.currency,
+                            amount=p.amount if amount is None else amount,
+                            **more)
+
+    def paid(self, p, n):
+        return self.event("pay", p)
+
+    def told_otherwise(self, p, n):
+        return self.event("pay", p, p.amount + 7)
+
+    def failed(self, p, n):
+        return self.event("pay_failed", p)
+
+    def closed(self, p, n):
+        return self.event("pay_closed", p)
+
+    def revoked(self, p, n):
+        return self.event("pay_reversed", p)
+
+    def doubles(self, p):
+        return [self.event("settled", p)] if p.i % 3 == 0 else []
+
+    def refund_notice(self, r, event):
+        return self.event(event, r.payment, refund_id=self.refund_key(r),
+                          refund_no=r.number, refund_amount=r.amount)
+
+    def refunded(self, r, n):
+        return self.refund_notice(r, "refund")
+
+    def refund_refused(self, r, n):
+        return self.refund_notice(r, "refund_failed")
+
+    refund_stuck = None
+
+    def refund_doubles(self, r):
+        return []
+
+    def refund_key(self, r):
+        return "TR" + t.scramble("refund", r.payment.txn_id, r.number)[:24]
+
+    def payment(self, p):
+        return {"id": p.txn_id, "number": p.reference, "amount": p.amount,
+                "currency": p.currency}
+
+    def unknown_payment(self, number):
+        return {"state": "unknown"}
+
+    unknown_refund = unknown_payment
+
+    def payment_document(self, p, state):
+        states = {"paid": "paid", "hidden": "open", "new": "open",
+                  "closed": "ended", "failed": "declined",
+                  "revoked": "taken back"}
+        return t.till_payment(self.payment(p), states[state])
+
+    def close_document(self, p):
+        return self.payment_document(p, "closed")
+
+    def already_paid(self, p):
+        return self.payment_document(p, "paid")
+
+    def refund_document(self, r):
+        states = {"done": "refunded", "refused": "refund declined"}
+        return t.till_refund(
+            self.payment(r.payment),
+            {"id": self.refund_key(r), "number": r.number, "amount": r.amount},
+            states.get(r.state, "under way"))
+
+    def refund_made(self, r, again):
+        return self.refund_document(r)
+
+
 CHANNELS = {channel.name: channel
-            for channel in (Wechat, Alipay, Stripe, Adyen)}
+            for channel in (Wechat, Alipay, Stripe, Adyen, Till)}

@@ -1,8 +1,9 @@
 """Gateway messages to canonical facts.
 
-What a shop's own adapter does: reads the body that a gateway sent, or its
-answer to a question, and says what it means in payorder's words (the table
-"Message to canonical event and key").  Signatures are not looked at here.
+What a shop's own program does: reads a gateway's answer to a question and says
+what it means in payorder's words (the table "Message to canonical event and
+key").  Bodies of callbacks it reads for comparison only: payorder's own adapters
+must find the same in what is signed of them (endpoint.py).
 
 Written from the table alone.  It imports nothing of the generator
 (templates.py), no table, constant or helper, so that an error in one of the
@@ -257,7 +258,7 @@ def wechat_notice(gateway, body):
     resource = part_of(document, "resource")
     kind = text_of(envelope, "event_type")
     payload = body.decode("utf-8")
-    if kind in ("TRANSACTION.SUCCESS", "TRANSACTION.FAIL"):
+    if kind == "TRANSACTION.SUCCESS":
         return wechat_payment(gateway, resource, payload)
     family, _, status = kind.partition(".")
     if family == "REFUND":
@@ -587,15 +588,22 @@ def adyen_item(gateway, item):
     reference = optional_text(item, "merchantReference")
     amount = part_of(item, "amount") if has_money else None
     about_refund = event.startswith("refund")
-    return [Fact(gateway, psp, event,
-                 order_no=None if about_refund or event == "pay_reversed"
-                 else reference,
-                 amount=integer(amount.get("value")) if has_money else None,
-                 currency=text_of(amount, "currency") if has_money else None,
-                 occurred_at=rfc3339(text_of(item, "eventDate")),
-                 payment_txn=psp if event == "pay_reversed" else None,
-                 refund_no=reference if about_refund else None,
-                 payload=compact(item))]
+    facts = []
+    if event == "pay_reversed":         # whichever of the two is news
+        facts.append(Fact(gateway, psp, "pay_failed", order_no=reference,
+                          occurred_at=rfc3339(text_of(item, "eventDate")),
+                          payload=compact(item)))
+    facts.append(Fact(
+        gateway, psp, event,
+        order_no=None if about_refund or event == "pay_reversed"
+        else reference,
+        amount=integer(amount.get("value")) if has_money else None,
+        currency=text_of(amount, "currency") if has_money else None,
+        occurred_at=rfc3339(text_of(item, "eventDate")),
+        payment_txn=psp if event == "pay_reversed" else None,
+        refund_no=reference if about_refund else None,
+        payload=compact(item)))
+    return facts
 
 
 def adyen_notice(gateway, body):
@@ -618,16 +626,88 @@ def adyen_refund_answer(gateway, document, number):
     return Answer("pending")
 
 
+# ---- the till ----
+
+TILL_EVENTS = {"paid": "pay", "declined": "pay_failed", "ended": "pay_closed",
+               "taken back": "pay_reversed", "refunded": "refund",
+               "refund declined": "refund_failed"}
+
+
+def till_payment(gateway, payment, event, when, payload):
+    money = event == "pay"
+    return Fact(gateway, text_of(payment, "id"), event,
+                order_no=text_of(payment, "number"),
+                amount=integer(payment.get("amount")) if money else None,
+                currency=text_of(payment, "currency") if money else None,
+                occurred_at=when, payload=payload)
+
+
+def till_refund(gateway, payment, refund, event, when, payload):
+    return Fact(gateway, text_of(refund, "id"), event,
+                order_no=text_of(payment, "number"),
+                amount=integer(refund.get("amount")),
+                currency=text_of(payment, "currency"), occurred_at=when,
+                payment_txn=text_of(payment, "id"),
+                refund_no=text_of(refund, "number"), payload=payload)
+
+
+def till_notice(gateway, body):
+    document = read_json(body)
+    event = TILL_EVENTS.get(text_of(document, "kind"))
+    if event is None:
+        return []
+    payment, when = part_of(document, "payment"), unix_time(document.get("at"))
+    payload = body.decode("utf-8")
+    if event.startswith("refund"):
+        return [till_refund(gateway, payment, part_of(document, "refund"),
+                            event, when, payload)]
+    return [till_payment(gateway, payment, event, when, payload)]
+
+
+def till_query(gateway, payment_no, document):
+    state = text_of(document, "state")
+    if state == "unknown":
+        return Answer("unknown")
+    event = TILL_EVENTS.get(state)
+    if event is None:
+        return Answer("not_paid")
+    fact = till_payment(gateway, part_of(document, "payment"), event, None,
+                        compact(document))
+    return Answer(PAYMENT_KINDS[event], (fact,))
+
+
+def till_close(gateway, payment_no, document):
+    if text_of(document, "state") == "paid":
+        return Answer("already_paid")
+    return till_query(gateway, payment_no, document)
+
+
+def till_refund_answer(gateway, document, number):
+    state = text_of(document, "state")
+    if state == "unknown":
+        return Answer("unknown")
+    event = TILL_EVENTS.get(state)
+    if event is None:
+        return Answer("pending")
+    fact = till_refund(gateway, part_of(document, "payment"),
+                       part_of(document, "refund"), event, None,
+                       compact(document))
+    return Answer(REFUND_KINDS[event], (fact,))
+
+
 # ---- by gateway ----
 
 NOTICES = {"wechat": wechat_notice, "alipay": alipay_notice,
-           "stripe": stripe_notice, "adyen": adyen_notice}
+           "stripe": stripe_notice, "adyen": adyen_notice,
+           "till": till_notice}
 QUERIES = {"wechat": wechat_query, "alipay": alipay_query,
-           "stripe": stripe_query, "adyen": adyen_query}
+           "stripe": stripe_query, "adyen": adyen_query,
+           "till": till_query}
 CLOSES = {"wechat": wechat_close, "alipay": alipay_close,
-          "stripe": stripe_close, "adyen": adyen_query}
+          "stripe": stripe_close, "adyen": adyen_query, "till": till_close}
 REFUNDS = {"wechat": wechat_refund_answer, "alipay": alipay_refund_answer,
-           "stripe": stripe_refund_answer, "adyen": adyen_refund_answer}
+           "stripe": stripe_refund_answer, "adyen": adyen_refund_answer,
+           "till": till_refund_answer}
 
 
 def notice(gateway, body):

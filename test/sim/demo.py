@@ -1,7 +1,8 @@
 """The main job, watched: `make demo`.
 
-A simulated shop creates orders, four simulated gateways take the buyers'
-money and call back as badly as gateways can, worker programs do the tasks,
+A simulated shop creates orders, five simulated gateways take the buyers'
+money and call back as badly as gateways can, with messages signed as WeChat Pay,
+Alipay, Stripe, Adyen and a till sign theirs, worker programs do the tasks,
 people settle what nobody else can, and in the middle the server is killed.  In
 the end every account must agree, and nothing may be left to settle.
 
@@ -9,14 +10,16 @@ This is the director: it sets up, starts the processes, shows how it goes,
 kills and restarts the server, waits for the end, and judges.
 
 Environment: SEED (default: random), ORDERS (default: 20000), PG* of a private
-server with payorder installed, PGDATA and PGLOG to kill and start it by.
+server with payorder installed, PGDATA and PGLOG to kill and start it by,
+SECRETS, the folder that payorder.secret_directory names.
 
 Exit status 0 only if everything is right.
 
 What is where: stories.py what can happen to an order · fate.py its dice ·
 shop.py, gateway.py (books.py, mail.py, channels.py, ledger.py), worker.py the
-processes, and people.py · templates.py bodies that gateways send ·
-endpoint.py, decode.py how the shop takes them · balance.py the judgement · board.py, link.py,
+processes, and people.py · templates.py bodies that gateways send, signing.py
+and keyring.py their signatures · endpoint.py how the shop takes them ·
+decode.py gateways' answers · balance.py the judgement · board.py, link.py,
 wire.py, setup.py, crash.py, progress.py, history.py helpers.
 """
 
@@ -43,7 +46,8 @@ from link import Again, Broken, Link, Stopped
 from progress import Progress
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-GATEWAYS = ("wechat", "alipay", "stripe", "adyen")
+GATEWAYS = ("wechat", "alipay", "stripe", "adyen", "till")
+NEW_KEY_AFTER = 3       # seconds for which payorder doesn't know it
 CREATE_FOR = 80         # seconds in which the orders come
 PATIENCE = 360          # seconds after which the demo gives up
 CLERKS, SENDERS, BURSTERS, WORKERS = 4, 2, 8, 2
@@ -78,6 +82,7 @@ class Director:
         self.processes = {}         # name: Popen
         self.incarnations = {}
         self.crash = None
+        self.new_key_at = None      # when WeChat Pay began to sign with it
         self.fates = []
         self.complaints = open(os.path.join(self.folder, "errors"), "ab")
 
@@ -89,6 +94,7 @@ class Director:
 
         config = {
             "seed": self.seed, "orders": self.orders,
+            "keys": os.environ["SECRETS"],
             "rate": max(self.orders / CREATE_FOR, 100),
             "board": os.path.join(self.folder, "board"),
             "clerks": CLERKS, "senders": SENDERS, "bursters": BURSTERS,
@@ -186,6 +192,7 @@ class Director:
             if self.crash is None and \
                     self.board.sum("created") >= self.orders / 2:
                 self.kill_server()
+            self.rotate_key()
             quiet = quiet + 1 if self.over(states, wanted) else 0
             if quiet == 3:          # also what came of the last task
                 return True
@@ -194,6 +201,21 @@ class Director:
 
     def verdicts(self):
         return [(name, self.board.sum(name)) for name in VERDICTS]
+
+    def rotate_key(self):
+        """WeChat Pay signs with a new key, some seconds before we know it."""
+        if self.new_key_at is None:
+            if self.board.sum("created") >= self.orders / 4:
+                self.board.raise_flag("new_key")
+                self.new_key_at = time.monotonic()
+        elif self.new_key_at > 0 and \
+                time.monotonic() - self.new_key_at > NEW_KEY_AFTER:
+            setup.add_new_key(self.link, self.config["keys"])
+            self.new_key_at = 0
+            self.progress.say(
+                f"{self.progress.seconds:4.0f} s  WeChat Pay's new key is "
+                f"known, after {self.board.sum('unknown_key'):,} messages "
+                "signed with it")
 
     def kill_server(self):
         self.crash = crash.kill_under_load(self.board)
@@ -272,6 +294,9 @@ class Director:
                f"{n('bursts'):,} of them 64 times at once; "
                f"{n('acked'):,} acknowledgements, "
                f"{n('unacked'):,} sendings without one.")
+        yield (f"Lies:     {n('lies'):,} messages spoilt, all to be refused; "
+               f"{n('unknown_key'):,} real ones refused until their new key "
+               f"was known.")
         yield (f"Workers:  {n('asked'):,} questions, {n('silent'):,} without "
                f"an answer; {n('deaths')} workers died, "
                f"{n('late_answers')} answers came too late and were refused.")

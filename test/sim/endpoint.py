@@ -1,11 +1,13 @@
 """Where callbacks arrive: the shop's side of a gateway's line.
 
-Decodes the body and hands each fact to payorder.ingest() in a transaction of
-its own.  The acknowledgement is given after the commit, and only if payorder
-says so for every fact of the message.
+Hands a message as it came to payorder.ingest_http(), in a transaction of its
+own, and answers after the commit what that says.  What payorder found in the
+message is compared with decode.py's reading of it.
 """
 
+import json
 import sys
+from dataclasses import dataclass
 
 import psycopg
 
@@ -13,11 +15,33 @@ import decode
 from link import Again, Broken, Link
 
 INGEST = """
-SELECT verdict, ack_status FROM payorder.ingest(
-    gateway => %s, txn_id => %s, event => %s, order_no => %s, amount => %s,
-    currency => %s, occurred_at => %s, payload => %s, source => 'callback',
-    payment_txn => %s, refund_no => %s, amount_is_total => %s)
+SELECT h.ack_status, h.ack_body,
+       array(SELECT r.verdict FROM unnest(h.results) AS r),
+       array(SELECT coalesce(r.detail, '') FROM unnest(h.results) AS r)
+FROM payorder.ingest_http(%s, %s, %s, %s) AS h
 """
+# what the body of an acknowledgement must be, where the status is not enough
+ACKNOWLEDGED = {"alipay": "success"}
+
+
+@dataclass
+class Answer:
+    """What the gateway sees, and for the simulator what is behind it."""
+
+    status: int
+    body: str
+    verdicts: list
+    details: list
+
+    def acknowledges(self, gateway):
+        return 200 <= self.status < 300 and \
+            self.body == ACKNOWLEDGED.get(gateway, self.body)
+
+    @property
+    def reasons(self):
+        """Why it, or parts of it, were rejected."""
+        return {detail for verdict, detail in zip(self.verdicts, self.details)
+                if verdict == "rejected"}
 
 
 class Endpoint:
@@ -26,31 +50,34 @@ class Endpoint:
         self.board = board
         self.link = Link(board, slot, gateway)
 
-    def deliver(self, body):
-        """[(fact, verdict)] if the message is acknowledged, else None."""
+    def deliver(self, message):
+        """The Answer; None if there was none."""
         try:
-            facts = decode.notice(self.gateway, body)
-            answers = [(fact, self._ingest(fact)) for fact in facts]
+            (status, body, verdicts, details), = self.link.call(
+                INGEST, (self.gateway, json.dumps(message.headers),
+                         message.body, message.query))
         except (Broken, Again):
             return None
-        except (psycopg.Error, decode.BadMessage) as error:
-            self.board.add("errors")
-            print(f"{self.gateway}: {type(error).__name__} "
-                  f"{getattr(error, 'sqlstate', '')}: {error}\n    {body[:300]}",
-                  file=sys.stderr, flush=True)
+        except psycopg.Error as error:
+            self.complain(f"{error.sqlstate} {error}", message.body)
             return None
-        if not answers:
-            self.board.add("ignored")
-        if any(verdict is None for _, verdict in answers):
-            return None
-        return answers
+        for verdict in verdicts:
+            self.board.add(verdict)
+        return Answer(status, body, verdicts, details)
 
-    def _ingest(self, fact):
-        """The verdict, None if it is not acknowledged."""
-        (verdict, ack_status), = self.link.call(
-            INGEST, (fact.gateway, fact.txn_id, fact.event, fact.order_no,
-                     fact.amount, fact.currency, fact.occurred_at,
-                     fact.payload, fact.payment_txn, fact.refund_no,
-                     fact.amount_is_total))
-        self.board.add(verdict)
-        return verdict if ack_status is not None else None
+    def compare(self, answer, plain):
+        """The facts of an acknowledged message, with their verdicts.
+
+        plain is the body as it was before it was signed and sealed.
+        """
+        facts = decode.notice(self.gateway, plain)
+        if answer.verdicts != ["ignored"] if not facts \
+                else len(answer.verdicts) != len(facts):
+            self.complain(f"{answer.verdicts}, must be {facts}", plain)
+            return []
+        return list(zip(facts, answer.verdicts))
+
+    def complain(self, what, body):
+        self.board.add("errors")
+        print(f"{self.gateway}: {what}\n    {body[:300]}", file=sys.stderr,
+              flush=True)

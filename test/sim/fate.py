@@ -135,6 +135,8 @@ def transaction_id(gateway, seed, i, k):
         return "pi_3" + mix.hexdigest()[:23]
     if gateway == "adyen":
         return mix.hexdigest()[:16].upper()
+    if gateway == "till":
+        return "T" + mix.hexdigest()[:20]
     digits = "%014d" % (int(mix.hexdigest()[:14], 16) % 10 ** 14)
     if gateway == "wechat":
         return "4200%06d%s%s" % (i % 10 ** 6, "%04d" % (k % 10 ** 4), digits)
@@ -222,7 +224,11 @@ def after_failure(made, amount):
 
 def draw_gateway(rng):
     dice = rng.random()
-    return "wechat" if dice < 0.4 else "alipay" if dice < 0.75 else "stripe"
+    for share, gateway in ((0.37, "wechat"), (0.68, "alipay"),
+                           (0.92, "stripe")):
+        if dice < share:
+            return gateway
+    return "till"
 
 
 def draw_currency(rng, gateway):

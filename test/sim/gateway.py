@@ -5,7 +5,8 @@ usage: gateway.py CONFIG NAME
 Answers on a Unix socket: the shop tells what buyers and clerks do and
 registers numbers; workers ask; people look at the console.  A connection that
 says "watch" is told which messages were acknowledged.  It never reads
-payorder's tables: of the database it knows the callback's endpoint only.
+payorder's tables: of the database it knows the callback's endpoint only, and of
+keys those that it signs with.
 """
 
 import functools
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 
+import keyring
 from board import Board
 from books import Books
 from ledger import Ledger
@@ -29,8 +31,9 @@ class Gateway:
         self.watchers = []
         self.lock = threading.Lock()
         ledger = Ledger(mine["ledger"])
-        mail = Mail(name, self.board, ledger, mine["slots"],
-                    config["senders"], config["bursters"])
+        mail = Mail(name, config["seed"], keyring.load(config["keys"], name),
+                    self.board, ledger, mine["slots"], config["senders"],
+                    config["bursters"])
         mail.on_ack = self.tell_watchers
         self.books = Books(name, config["seed"], ledger, mail)
         books = self.books

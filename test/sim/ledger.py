@@ -7,7 +7,9 @@ compares them with payorder's tables.
 what: payment · reversed (a payment) · refund · refused (a refund) ·
 refund_back (a refund after its success) · withdraw, reinstate and lose (of a
 dispute) · ghost (a dispute of nobody's) · closed · lost (a callback that is
-never sent) · ack (verdict and key of a message that was acknowledged)
+never sent) · ack (verdict and key of a message that was acknowledged) · lie
+(a message that payorder refused, for a reason) · lie_in_doubt (one whose
+refusal broke)
 """
 
 import json

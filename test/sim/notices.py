@@ -1,4 +1,5 @@
-"""Notices of WeChat Pay and Alipay, signed as these sign them.
+"""Notices of WeChat Pay and Alipay, signed as these sign them (signing.py),
+in all the ways that a test may want.
 
 The keys are for tests alone: those beside this file in keys/, and two APIv3
 keys.  Nothing here reads the clock or a random number, so the same call gives
@@ -10,11 +11,10 @@ import functools
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import quote_plus
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives import serialization
+
+import signing
 
 KEYS = Path(__file__).with_name("keys")
 CHINA = timezone(timedelta(hours=8))
@@ -22,20 +22,20 @@ CHINA = timezone(timedelta(hours=8))
 
 @functools.cache
 def private_key(name):
-    return serialization.load_pem_private_key(
-        (KEYS / (name + ".pem")).read_bytes(), None)
+    """As PEM."""
+    return (KEYS / (name + ".pem")).read_bytes()
 
 
 def public_key(name):
     """The base64 of the SubjectPublicKeyInfo, as gateways show it."""
-    return base64.b64encode(private_key(name).public_key().public_bytes(
+    key = signing.private_key(private_key(name)).public_key()
+    return base64.b64encode(key.public_bytes(
         serialization.Encoding.DER,
         serialization.PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
 def sign(name, data):
-    return base64.b64encode(private_key(name).sign(
-        data, padding.PKCS1v15(), hashes.SHA256())).decode()
+    return signing.rsa_sha256(private_key(name), data)
 
 
 # ---- WeChat Pay ----
@@ -54,9 +54,9 @@ def compact(document):
 
 
 def seal(plain, key=API_KEY, nonce="uluk4a9R25RW", aad="transaction"):
-    return base64.b64encode(AESGCM(key.encode()).encrypt(
-        nonce.encode()[:12].ljust(12, b"-"), plain,
-        (aad or "").encode())).decode()
+    return signing.aes_gcm_seal(
+        key.encode(), nonce.encode()[:12].ljust(12, b"-"),
+        (aad or "").encode(), plain)
 
 
 def envelope(kind, plain, key=API_KEY, nonce="uluk4a9R25RW",
@@ -85,7 +85,7 @@ def envelope(kind, plain, key=API_KEY, nonce="uluk4a9R25RW",
 
 def wechatpay_headers(body, at, serial=SERIAL, signer=None, nonce="dHIkL7oRz0",
                       **changes):
-    signed = f"{at}\n{nonce}\n".encode() + body + b"\n"
+    signed = signing.wechatpay_text(at, nonce, body)
     headers = {
         "Content-Type": "application/json", "Request-ID": "08F78BB5AF0610D3028",
         "Wechatpay-Timestamp": str(at), "Wechatpay-Nonce": nonce,
@@ -193,8 +193,8 @@ def signed_text(fields, charset="utf-8", keep=(), skip=("sign", "sign_type"),
 
 
 def form(fields, charset="utf-8"):
-    return "&".join(f"{name}={quote_plus(value.encode(charset))}"
-                    for name, value in fields.items()).encode()
+    return signing.encode_form({name: value.encode(charset)
+                                for name, value in fields.items()})
 
 
 def alipay(fields, signer="alipay", sign_type="RSA2", charset="utf-8", **how):

@@ -9,6 +9,10 @@ have limits of refunds of their own.
 import copy
 import json
 import re
+from dataclasses import replace
+
+import signing
+from keyring import Keyring, load
 
 # by what each state's intervals are divided
 DIVISORS = {
@@ -29,8 +33,11 @@ SETTINGS = {
                "pay_id_pattern": "^pi_", "failed_is_final": False,
                "idempotency_window": "4 seconds"},
     "adyen": {"return_delay": "2 seconds", "auto_return_per_hour": 1000000,
-              "capture_mode": "manual"},
+              "capture_mode": "manual",
+              "adapter_settings": {"captures": "multiple"}},
+    "till": {"return_delay": "2 seconds", "auto_return_per_hour": 1000000},
 }
+NEW_KEY = "PUB_KEY_ID_2"    # with which WeChat Pay signs from some day on
 
 # Money above this, in minor units, needs two people.
 SECOND_PERSON = 60_000
@@ -124,6 +131,27 @@ def machines(definition):
     return found
 
 
+def add_gateways(link):
+    """Gateways with fresh keys, which the gateways' processes will find."""
+    keys = Keyring(link.call)
+    for gateway, add in (("wechat", keys.wechatpay), ("alipay", keys.alipay),
+                         ("stripe", keys.stripe), ("adyen", keys.adyen),
+                         ("till", keys.hmac)):
+        accounts = [add(gateway, **SETTINGS[gateway])]
+        if gateway == "wechat":
+            accounts.append(replace(accounts[0], key_id=NEW_KEY,
+                                    key=keys.private_key("wechat-sign-2")))
+        keys.save(gateway, *accounts)
+
+
+def add_new_key(link, folder):
+    """Tells payorder the key with which WeChat Pay signs already."""
+    account = load(folder, "wechat")[1]
+    link.insist("SELECT payorder.add_gateway_key('wechat', %s, "
+                "public_key => %s)",
+                (NEW_KEY, signing.public_key(account.key).decode()))
+
+
 def prepare(link):
     """Extension, machine, gateways, task kinds; returns the server's name."""
     link.call("CREATE EXTENSION payorder")
@@ -133,10 +161,7 @@ def prepare(link):
     for name, made in machines(faster(definition)).items():
         link.call("SELECT payorder.define_machine(%s, %s)",
                   (name, json.dumps(made)))
-    for gateway, settings in SETTINGS.items():
-        link.call("SELECT payorder.add_gateway(%s, 'generic', %s, "
-                  "settings => %s)",
-                  (gateway, f"demo-{gateway}", json.dumps(settings)))
+    add_gateways(link)
     for kind, most, backoff in KINDS:
         link.call("SELECT payorder.define_task_kind(%s, "
                   "lease => '5 seconds', max_attempts => %s, "

@@ -9,15 +9,15 @@ since 1970.
 Written from the gateways' documents.  decode.py, which reads these bodies,
 shares no table, constant or helper with this file.
 
-Signatures are stand-ins of the right shape: checking them belongs to payorder's
-adapters, which this simulator does not have yet.
+Signatures are stand-ins of the right shape: document() takes a body apart, and
+signing.py signs what it says.
 """
 
 import base64
 import hashlib
 import json
 import time
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 BEIJING = 8 * 3600
 
@@ -115,13 +115,6 @@ def wechat_paid(notice_id, nonce, sent_at, **trade):
     return wechat_envelope(notice_id, "TRANSACTION.SUCCESS", "transaction",
                            "支付成功", sent_at, nonce,
                            wechat_trade(state="SUCCESS", **trade))
-
-
-def wechat_revoked(notice_id, nonce, sent_at, **trade):
-    """The payment was taken back by the gateway."""
-    return wechat_envelope(notice_id, "TRANSACTION.FAIL", "transaction",
-                           "支付已撤销", sent_at, nonce,
-                           wechat_trade(state="REVOKED", **trade))
 
 
 def wechat_not_paid(notice_id, nonce, sent_at, out_trade_no, state):
@@ -545,3 +538,49 @@ def adyen_received(psp, original):
     """Answer to a modification: what came of it is told later."""
     return {"merchantAccount": ADYEN_MERCHANT, "pspReference": psp,
             "paymentPspReference": original, "status": "received"}
+
+
+# ---- any other gateway, by the settings of the adapter hmac ----
+
+def set_at(document, path, value):
+    """Sets what is at a path, "data.order.id"."""
+    *way, last = path.split(".")
+    for name in way:
+        document = document.setdefault(name, {})
+    document[last] = value
+
+
+def hmac_event(settings, event, sent_at, **facts):
+    """An event (payorder's word), with facts by the names of their settings."""
+    words = [word for word, meant in settings["events"].items()
+             if meant == event]
+    document = {}
+    set_at(document, settings["event"], words[0] if words else event)
+    if "occurred_at" in settings:
+        facts["occurred_at"] = int(sent_at)
+    for name, value in facts.items():
+        if value is not None and name in settings:
+            set_at(document, settings[name], value)
+    return dump(document)
+
+
+def till_payment(payment, state):
+    """Answer to a question about a payment."""
+    return {"state": state, "payment": payment, "shop": "shop-1"}
+
+
+def till_refund(payment, refund, state):
+    return {**till_payment(payment, state), "refund": refund}
+
+
+# ---- as documents ----
+
+def document(adapter, body):
+    """What a body says, for signing.py to say it anew."""
+    if adapter != "alipay":
+        return json.loads(body)
+    charset = "gbk" if b"charset=gbk" in body else "utf-8"
+    fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True,
+                            encoding=charset))
+    del fields["sign"]
+    return fields

@@ -121,23 +121,18 @@ class Wechat(unittest.TestCase):
         with self.assertRaises(BadMessage):
             facts("wechat", wechat("REFUND.CLOSED", WECHAT_REFUND))
 
-    def test_failed_and_closed(self):
-        for state, event in (("PAYERROR", "pay_failed"),
-                             ("CLOSED", "pay_closed")):
-            self.assertEqual(
-                facts("wechat", wechat("TRANSACTION.FAIL", {
-                    "out_trade_no": "P1", "trade_state": state})),
-                [Fact("wechat", "P1", event, order_no="P1")])
-
     def test_revoked(self):
-        fact, = facts("wechat", wechat("TRANSACTION.FAIL", {
-            **WECHAT_PAID, "trade_state": "REVOKED"}))
+        """Only a query tells it."""
+        answer = decode.payment_answer("wechat", "P1217752501201407033", {
+            **WECHAT_PAID, "trade_state": "REVOKED"})
+        fact, = answer.facts
         self.assertEqual((fact.event, fact.txn_id, fact.order_no),
                          ("pay_reversed", "1217752501201407033233368018",
                           "P1217752501201407033"))
 
     def test_ignored(self):
-        for kind in ("TRANSACTION.PAY_BACK", "PROFITSHARING.CLEARED",
+        for kind in ("TRANSACTION.PAY_BACK", "TRANSACTION.FAIL",
+                     "PROFITSHARING.CLEARED",
                      "COMPLAINT.CREATE", "PAYSCORE.USER_PAID"):
             self.assertEqual(facts("wechat", wechat(kind, WECHAT_PAID)), [])
 
@@ -476,8 +471,6 @@ class Adyen(unittest.TestCase):
                 ("AUTHORISATION", "true", "authorised", reference),
                 ("AUTHORISATION", "false", "pay_failed", reference),
                 ("CAPTURE", "true", "pay_part", {**reference, **money}),
-                ("CAPTURE_FAILED", "true", "pay_reversed",
-                 {"payment_txn": "7914073381342284", **money}),
                 ("CANCELLATION", "true", "pay_closed", reference),
                 ("REFUND", "true", "refund",
                  {"refund_no": "P7xkq2m9wz", **money}),
@@ -490,6 +483,19 @@ class Adyen(unittest.TestCase):
                                       "originalReference": "862515"})),
                 [Fact("adyen", "7914073381342284", event, occurred_at=when,
                       **more)], code)
+
+    def test_capture_failed(self):
+        failed, undone = facts("adyen", adyen({
+            "eventCode": "CAPTURE_FAILED", "success": "true",
+            "originalReference": "862515"}))
+        self.assertEqual((failed.event, failed.txn_id, failed.order_no,
+                          failed.amount),
+                         ("pay_failed", "7914073381342284", "P7xkq2m9wz",
+                          None))
+        self.assertEqual((undone.event, undone.txn_id, undone.payment_txn,
+                          undone.amount, undone.currency),
+                         ("pay_reversed", "7914073381342284",
+                          "7914073381342284", 1130, "EUR"))
 
     def test_several_items(self):
         found = facts("adyen", adyen(
@@ -578,9 +584,8 @@ class Generated(unittest.TestCase):
 
     def test_taken_back(self):
         import templates as t
-        fact, = facts("wechat", t.wechat_revoked(
-            "EV-1", "n" * 12, 1, out_trade_no="P1", transaction_id="T1",
-            total=5, currency="CNY", paid_at=1))
+        fact, = decode.payment_answer("wechat", "P1", t.wechat_trade(
+            "P1", "T1", 5, "CNY", "REVOKED", 1)).facts
         self.assertEqual((fact.event, fact.txn_id, fact.amount),
                          ("pay_reversed", "T1", 5))
         for kind, status, event, amount in (
@@ -604,8 +609,29 @@ class Generated(unittest.TestCase):
               f.refund_no) for f in found],
             [("authorised", "A1", "P1", None, None, None),
              ("pay_part", "C1", "P1", 3, None, None),
+             ("pay_failed", "C1", "P1", None, None, None),
              ("pay_reversed", "C1", None, 3, "C1", None),
              ("refund", "B1", None, 2, None, "RF1")])
+
+    def test_till(self):
+        import templates as t
+        from keyring import TILL
+        payment = {"txn_id": "T1", "order_no": "P1", "amount": 900,
+                   "currency": "CNY"}
+        fact, = facts("till", t.hmac_event(TILL, "pay", 1, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.order_no, fact.amount,
+                          fact.currency), ("pay", "T1", "P1", 900, "CNY"))
+        fact, = facts("till", t.hmac_event(TILL, "pay_reversed", 1, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.amount),
+                         ("pay_reversed", "T1", None))
+        fact, = facts("till", t.hmac_event(
+            TILL, "refund", 1, refund_id="R1", refund_no="RF1",
+            refund_amount=300, **payment))
+        self.assertEqual((fact.event, fact.txn_id, fact.payment_txn,
+                          fact.refund_no, fact.amount),
+                         ("refund", "R1", "T1", "RF1", 300))
+        self.assertEqual(facts("till", t.hmac_event(TILL, "settled", 1,
+                                                    **payment)), [])
 
     def test_doubles_say_nothing(self):
         import templates as t
