@@ -275,7 +275,8 @@ decode(Incoming *in)
 
 	if (in->rejected != NULL)
 		return;
-	keys = payorder_gateway_keys(in->profile.gateway, in->raw.at, &count);
+	keys = payorder_gateway_keys(in->profile.gateway, GetCurrentTimestamp(),
+								 &count);
 	in->raw.keys = keys;
 	in->raw.key_count = count;
 	PG_TRY();
@@ -603,29 +604,52 @@ take_waiter(void *argument)
 	again->taken = true;
 }
 
-/* How many of them the gateway's keys of today could decide. */
-Datum
-payorder_ingest_waiting(PG_FUNCTION_ARGS)
+/*
+ * How many of them the gateway's keys of now could decide.  The others, one
+ * that raised included, go on waiting, and so does the alarm.
+ */
+static int
+take_waiters(const char *gateway)
 {
-	const char *gateway = payorder_required_text(fcinfo, 0, "gateway");
 	Waiter	   *waiters;
 	int			count;
 	int			taken = 0;
+	Incoming	in = {0};
 
-	payorder_prevent_read_only("ingest_waiting()");
+	find_gateway(&in, gateway);
 	payorder_require_sync();
 	waiters = payorder_aside_waiters(gateway, &count);
 	for (int i = 0; i < count; i++)
 	{
 		Again		again = {gateway, &waiters[i], false};
 
-		(void) payorder_isolated(take_waiter, &again);
-		taken += again.taken;
+		if (payorder_isolated(take_waiter, &again) == NULL)
+			taken += again.taken;
 	}
 	if (taken == count)
 		payorder_task_close_review(psprintf("gateway %s", gateway),
 								   "key_unknown");
-	PG_RETURN_INT32(taken);
+	return taken;
+}
+
+Datum
+payorder_ingest_waiting(PG_FUNCTION_ARGS)
+{
+	payorder_prevent_read_only("ingest_waiting()");
+	PG_RETURN_INT32(take_waiters(payorder_required_text(fcinfo, 0, "gateway")));
+}
+
+static void
+key_added(const char *gateway)
+{
+	(void) take_waiters(gateway);
+}
+
+/* Called once, when the library is loaded. */
+void
+payorder_gateway_register(void)
+{
+	payorder_gateway_key_on_add(key_added);
 }
 
 /* ---- settings ---- */

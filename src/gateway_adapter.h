@@ -135,4 +135,6 @@ extern void payorder_check_setting_names(const GatewayProfile *gateway,
 										 const char *const *known);
 extern const char *payorder_rejection(const ErrorData *error);
 
+extern void payorder_gateway_register(void);
+
 #endif							/* PAYORDER_GATEWAY_ADAPTER_H */

@@ -13,6 +13,9 @@
  * that others committed before it, hence at READ COMMITTED only.  A crash
  * leaves nothing: all is one transaction's.
  *
+ * Messages may wait for a key.  To take them is for a room above, which says
+ * at load what to do when one is added.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,8 +30,6 @@
 #include "gateway_settings.h"
 #include "relation.h"
 #include "secret.h"
-
-extern const Adapter *payorder_adapter(const char *name);
 
 static Statement lock_gateway = {
 	.sql = "SELECT adapter FROM payorder.gateways"
@@ -61,6 +62,8 @@ static Statement valid_keys = {
 	" WHERE gateway = $1 AND valid_from <= $2 AND valid_until > $2",
 	.arguments = "tz"
 };
+
+static KeyAdded key_added;
 
 PG_FUNCTION_INFO_V1(payorder_add_gateway_key);
 PG_FUNCTION_INFO_V1(payorder_rotate_gateway_key);
@@ -415,6 +418,12 @@ add_key(NewKey *key)
 				"Give another key_id; where the gateway has none, any name tells its keys apart.");
 }
 
+void
+payorder_gateway_key_on_add(KeyAdded added)
+{
+	key_added = added;
+}
+
 /* SQL: add_gateway_key(gateway, key_id, ...) */
 Datum
 payorder_add_gateway_key(PG_FUNCTION_ARGS)
@@ -424,7 +433,7 @@ payorder_add_gateway_key(PG_FUNCTION_ARGS)
 	payorder_prevent_read_only("add_gateway_key()");
 	read_arguments(&key, fcinfo);
 	add_key(&key);
-	/* here messages that came with this key before it was known run again */
+	key_added(key.gateway);
 	PG_RETURN_TEXT_P(cstring_to_text(key.key_id));
 }
 
@@ -462,6 +471,7 @@ payorder_rotate_gateway_key(PG_FUNCTION_ARGS)
 					 key.key_id,
 					 Max(key.valid_from,
 						 GetCurrentTransactionStartTimestamp()) + overlap);
+	key_added(key.gateway);
 	PG_RETURN_TEXT_P(cstring_to_text(key.key_id));
 }
 

@@ -42,4 +42,8 @@ extern GatewayKey *payorder_gateway_keys(const char *gateway, TimestampTz at,
 										 int *count);
 extern void payorder_forget_keys(GatewayKey *keys, int count);
 
+/* What is done, in its transaction, when a gateway has got a key. */
+typedef void (*KeyAdded) (const char *gateway);
+extern void payorder_gateway_key_on_add(KeyAdded added);
+
 #endif							/* PAYORDER_GATEWAY_KEY_H */

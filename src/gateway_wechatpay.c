@@ -21,6 +21,7 @@
 
 #include "crypto.h"
 #include "gateway_adapter.h"
+#include "relation.h"
 
 #define PROBE			"WECHATPAY/SIGNTEST/"
 #define SIGNATURE_TYPE	"WECHATPAY2-SHA256-RSA2048"

@@ -13,6 +13,7 @@
 #include "attempt.h"
 #include "callback.h"
 #include "checks.h"
+#include "gateway_adapter.h"
 #include "guard.h"
 #include "guc.h"
 #include "order.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	payorder_attempt_register();
 	payorder_refund_register();
 	payorder_callback_register();
+	payorder_gateway_register();
 	/* pg_upgrade's servers start nothing of ours */
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
