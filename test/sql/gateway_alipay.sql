@@ -13,6 +13,9 @@
 SET client_encoding = 'UTF8';
 \set ECHO all
 
+BEGIN;
+SELECT pg_temp.empty();
+
 -- ---- settings: the app_id must be given; a notice comes for 25 hours ----
 
 SELECT pg_temp.error_of($$SELECT payorder.add_gateway('ali', 'alipay', '2088000000000002')$$);
@@ -116,3 +119,5 @@ SET client_min_messages = warning;
 -- ---- no wrong message is told apart by where it is from (15) ----
 
 SELECT pg_temp.said('a1', headers, body, to_timestamp(1700000000)) FROM notices WHERE name = 'pay';
+
+ROLLBACK;

@@ -6,16 +6,14 @@
 \getenv inputdir PG_ABS_SRCDIR
 \set tools :inputdir '/sql/include/tools.psql'
 \i :tools
-\set secrets :inputdir '/sql/include/secrets.psql'
-\i :secrets
-SET client_min_messages = warning;
-CREATE EXTENSION pgcrypto SCHEMA public;
-RESET client_min_messages;
+\set signing :inputdir '/sql/include/signing.psql'
+\i :signing
+\set ECHO none
 -- headers that sign a body now, or some seconds from now
 CREATE FUNCTION pg_temp.signed(body text, secret text DEFAULT 'whsec_1', seconds integer DEFAULT 0) RETURNS jsonb
     LANGUAGE sql AS $$
 SELECT jsonb_build_object('Content-Type', 'application/json', 'Stripe-Signature',
-                          format('t=%1$s,v1=%2$s', t, encode(public.hmac(convert_to(t || '.' || body, 'UTF8'), secret::bytea, 'sha256'), 'hex')))
+                          format('t=%1$s,v1=%2$s', t, encode(pg_temp.hmac(secret::bytea, convert_to(t || '.' || body, 'UTF8')), 'hex')))
 FROM (SELECT extract(epoch FROM clock_timestamp())::bigint + seconds AS t) AS n
 $$;
 CREATE FUNCTION pg_temp.event(type text, object text, id text DEFAULT 'evt_1') RETURNS text
@@ -23,7 +21,7 @@ CREATE FUNCTION pg_temp.event(type text, object text, id text DEFAULT 'evt_1') R
 CREATE FUNCTION pg_temp.paid(txn text, reference text, amount bigint DEFAULT 1990, more text DEFAULT '') RETURNS text
     LANGUAGE sql AS $$ SELECT pg_temp.event('payment_intent.succeeded', format('{"id": "%s", "amount_received": %s, "currency": "eur", "metadata": {"payment_no": "%s"}%s}', txn, amount, reference, more)) $$;
 -- what a message comes to, on a line
-CREATE FUNCTION pg_temp.took(gateway text, headers jsonb, body text) RETURNS text
+CREATE FUNCTION pg_temp.line_of(gateway text, headers jsonb, body text) RETURNS text
     LANGUAGE sql AS $$
 SELECT concat_ws(' ', h.ack_status, h.ack_type, '"' || h.ack_body || '"', ':', (
     SELECT string_agg(concat_ws(' ', r.verdict, r.first_verdict, r.detail, r.order_no, r.state, CASE WHEN r.paid THEN 'paid' END, r.ack_status), '; ')
@@ -31,7 +29,7 @@ SELECT concat_ws(' ', h.ack_status, h.ack_type, '"' || h.ack_body || '"', ':', (
 FROM payorder.ingest_http(gateway, headers, convert_to(body, 'UTF8')) AS h
 $$;
 CREATE FUNCTION pg_temp.post(body text, gateway text DEFAULT 'stripe') RETURNS text
-    LANGUAGE sql AS $$ SELECT pg_temp.took(gateway, pg_temp.signed(body), body) $$;
+    LANGUAGE sql AS $$ SELECT pg_temp.line_of(gateway, pg_temp.signed(body), body) $$;
 -- the number of the attempt to pay A-1
 CREATE FUNCTION pg_temp.number() RETURNS text LANGUAGE sql AS $$ SELECT payment_no FROM payorder.attempts WHERE order_no = 'A-1' $$;
 \set ECHO queries
@@ -83,8 +81,8 @@ SELECT invariant, subject, detail FROM payorder.check_invariants();
 
 /* ---- not taken: counted, and of each what says why ---- */
 
-SELECT pg_temp.took('stripe', pg_temp.signed(b, s, d), b) FROM (VALUES ('whsec_2', 0), ('whsec_1', -301), ('whsec_1', 302)) AS v (s, d), (SELECT pg_temp.paid('pi_6', 'A-2') AS b OFFSET 0) AS x;
-SELECT pg_temp.took('stripe', '{}', 'x'), pg_temp.post('no JSON'), pg_temp.post(replace(pg_temp.paid('pi_6', 'A-2'), 'true', 'false'));
+SELECT pg_temp.line_of('stripe', pg_temp.signed(b, s, d), b) FROM (VALUES ('whsec_2', 0), ('whsec_1', -301), ('whsec_1', 302)) AS v (s, d), (SELECT pg_temp.paid('pi_6', 'A-2') AS b OFFSET 0) AS x;
+SELECT pg_temp.line_of('stripe', '{}', 'x'), pg_temp.post('no JSON'), pg_temp.post(replace(pg_temp.paid('pi_6', 'A-2'), 'true', 'false'));
 SELECT pg_temp.post(repeat('x', 262145));
 SET payorder.max_body = 1024;
 SELECT pg_temp.post(rpad('{}', 1024)), pg_temp.post(rpad('{}', 1025));
@@ -95,7 +93,7 @@ SELECT gateway, verdict, reason, day = (now() AT TIME ZONE 'UTC')::date AS today
 SELECT subject, cause, gateway, decisions FROM payorder.attention WHERE cause = 'wrong_merchant';
 -- it is the caller's transaction
 SAVEPOINT s;
-SELECT pg_temp.took('stripe', '{}', 'x');
+SELECT pg_temp.line_of('stripe', '{}', 'x');
 ROLLBACK TO s;
 SELECT messages FROM payorder.gateway_messages WHERE reason = 'header';
 -- bounded
@@ -114,8 +112,8 @@ SELECT reason, messages FROM payorder.gateway_messages WHERE verdict = 'ignored'
 /* ---- a key that comes late ---- */
 
 SELECT payorder.create_order('L-1', 1990, 'EUR') \g /dev/null
-SELECT pg_temp.took('late', pg_temp.signed(b, 'whsec_late'), b) FROM pg_temp.paid('pi_late', 'L-1') AS b;
-SELECT pg_temp.took('late', pg_temp.signed(b, 'whsec_other'), b) FROM pg_temp.paid('pi_forged', 'L-1') AS b;
+SELECT pg_temp.line_of('late', pg_temp.signed(b, 'whsec_late'), b) FROM pg_temp.paid('pi_late', 'L-1') AS b;
+SELECT pg_temp.line_of('late', pg_temp.signed(b, 'whsec_other'), b) FROM pg_temp.paid('pi_forged', 'L-1') AS b;
 SELECT kind, gateway, reason, convert_from(raw_body, 'UTF8') = pg_temp.paid('pi_late', 'L-1') AS as_it_came, raw_headers ? 'Stripe-Signature' AS headers FROM payorder.messages_aside WHERE kind = 'key_unknown' ORDER BY number;
 SELECT subject, cause, decisions FROM payorder.attention WHERE cause = 'key_unknown';
 SELECT payorder.ingest_waiting('late');
@@ -145,4 +143,3 @@ SELECT regexp_replace(pg_temp.error_of($$SELECT payorder.ingest_http('lost', '{}
 SELECT count(*) FROM payorder.gateway_messages WHERE gateway = 'lost';
 
 ROLLBACK;
-DROP EXTENSION pgcrypto;

@@ -10,10 +10,13 @@
 \i :notices
 \set decode :inputdir '/sql/include/decode.psql'
 \i :decode
-\set secrets :inputdir '/sql/include/secrets.psql'
-\i :secrets
+\set signing :inputdir '/sql/include/signing.psql'
+\i :signing
 SET client_encoding = 'UTF8';
 \set ECHO all
+
+BEGIN;
+SELECT pg_temp.empty();
 
 -- ---- settings: the appid must be given ----
 
@@ -110,3 +113,5 @@ WHERE n.name = 'pay';
 SELECT payorder.retire_gateway_key('wx', '5157F09EFDC096DE15EBE81A47057A7232F1B8E1', at => '2022-01-01');
 SELECT payorder.retire_gateway_key('wx', 'now', 'decrypt', '2022-01-01');
 SELECT pg_temp.say('pay'), pg_temp.say('pay, public key'), pg_temp.say('pay, older APIv3 key');
+
+ROLLBACK;
