@@ -72,7 +72,7 @@ typedef struct KeyedRun
 	Relation	relation;
 	EState	   *estate;
 	ExprContext *context;
-	bool		removes;		/* the rows that it finds, instead of locking them */
+	bool		removes;		/* what it finds, instead of locking it */
 	int64		processed;
 	MemoryContext caller;		/* where what is read goes */
 	Cell	   *cells;

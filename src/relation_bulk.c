@@ -148,8 +148,8 @@ payorder_bulk_execute(Bulk *bulk)
 }
 
 /*
- * Runs a statement for all its rows of arguments; the rows of each of its rows of arguments, in that order,
- * which must be told by what is read.
+ * Runs a statement for all its rows of arguments; what it reads for each, in
+ * their order: which rows belong to which must be told by what is read.
  */
 Rows *
 payorder_bulk_query(Bulk *bulk)

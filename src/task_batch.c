@@ -5,8 +5,9 @@
  *
  * Each step is one statement for all the tasks of a call (relation_bulk.c),
  * which are of kinds of the user's own: what ends a task of the kernel's
- * touches an order, and is complete()'s.  A lease that is lost ends nothing and undoes no other task;
- * who deletes the lease's row owns the end, as everywhere.
+ * touches an order, and is complete()'s.  A lease that is lost ends nothing
+ * and undoes no other task; who deletes the lease's row owns the end, as
+ * everywhere.
  *
  * Locks: leases in the order of the tasks' numbers, as sweep() takes those of
  * one claim.

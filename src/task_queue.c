@@ -14,7 +14,6 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
-#include "gateway_settings.h"
 #include "guc.h"
 #include "json.h"
 #include "relation.h"
