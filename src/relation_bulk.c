@@ -188,6 +188,9 @@ payorder_take(Statement *find, Statement *remove,...)
 	for (int i = before; i < rows->count; i++)
 		payorder_bulk_add(removed, payorder_row(rows, i).next->number);
 	if (payorder_bulk_execute(removed) != rows->count - before)
-		elog(ERROR, "could not remove rows that are locked");
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not remove rows that were to be taken"),
+				 errhint("A trigger that was put on the table keeps them; drop it.")));
 	return rows;
 }

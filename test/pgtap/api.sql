@@ -52,7 +52,7 @@ INSERT INTO contract VALUES
         'worker text DEFAULT NULL::text, OUT task bigint, OUT token bigint'),
     ('complete', 'volatile definer pinned', 'SETOF payorder.ingest_result',
         'task bigint, token bigint, result json DEFAULT NULL::json'),
-    ('complete_batch', 'volatile definer pinned enable_seqscan=off enable_bitmapscan=off enable_hashjoin=off enable_mergejoin=off plan_cache_mode=force_generic_plan', 'bigint[]',
+    ('complete_batch', 'volatile definer pinned', 'bigint[]',
         'tasks bigint[], tokens bigint[], results json[] DEFAULT NULL::json[]'),
     ('consumer_lag', 'stable definer pinned enable_seqscan=off enable_bitmapscan=off plan_cache_mode=force_generic_plan jit=off', 'record',
         'consumer text, OUT "position" text, OUT behind integer, OUT oldest_at timestamptz'),

@@ -113,6 +113,46 @@ SELECT pay('K-19');
 SELECT pay('K-20', json_build_object('text', (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 2000) AS n)));
 SELECT length(body::text), body_sha256 = sha256(convert_to(body::text, 'UTF8')) FROM payorder.callbacks WHERE txn_id = 'txn-K-20';
 
+-- many rows of arguments for one statement: neighbours, far apart, backwards, twice, unknown
+SELECT payorder.define_task_kind('bulk');
+SELECT cardinality(payorder.enqueue_batch('bulk', (SELECT array_agg(to_json(n)) FROM generate_series(1, 300) AS n)));
+CREATE TABLE held (n serial, task bigint, token bigint, payload json);
+INSERT INTO held (task, token, payload) SELECT task, token, payload FROM payorder.claim(ARRAY['bulk'], 10);
+INSERT INTO held (task, token, payload) SELECT task, token, payload FROM payorder.claim(ARRAY['bulk'], 1000);
+SELECT count(*), count(DISTINCT token), bool_and(payload::text = n::text) FROM held;
+SELECT payorder.complete_batch(array_agg(task ORDER BY n DESC), array_agg(token ORDER BY n DESC)) FROM held WHERE n % 100 = 1;
+SELECT cardinality(lost), ARRAY(SELECT n FROM held WHERE task = ANY (lost) ORDER BY n)
+FROM (SELECT payorder.complete_batch(array_agg(task) || array_agg(task) || 9223372036854775807 || -9223372036854775808,
+                                     array_agg(token) || array_agg(token) || 1::bigint || 1::bigint) AS lost FROM held) AS c;
+SELECT outcome, count(*) FROM payorder.task_finished WHERE task_id IN (SELECT task FROM held) GROUP BY 1;
+SELECT cardinality(payorder.enqueue_batch('bulk', (SELECT array_agg(json_build_object('text', (SELECT string_agg(md5((n * m)::text), '') FROM generate_series(1, 500) AS m)))
+                                                   FROM generate_series(1, 20) AS n)));
+SELECT count(*), sum(length(payload ->> 'text')) FROM payorder.claim(ARRAY['bulk'], 1000);
+-- a row that this transaction has locked itself; what is taken back by a savepoint; claims of one statement
+SELECT cardinality(payorder.enqueue_batch('bulk', '{1,2,3,4,5}'));
+BEGIN;
+SELECT count(*) FROM (SELECT FROM payorder.task_ready WHERE kind = 'bulk' FOR UPDATE) AS r;
+SAVEPOINT one;
+SELECT array_agg(payload::text ORDER BY task) FROM payorder.claim(ARRAY['bulk'], 10);
+ROLLBACK TO one;
+SELECT array_agg(payload::text ORDER BY task) FROM payorder.claim(ARRAY['bulk'], 10);
+ROLLBACK;
+SELECT array_agg(payload::text ORDER BY task) FROM generate_series(1, 3) AS n, LATERAL payorder.claim(ARRAY['bulk'], 1 + n - n);
+-- a user's triggers see each row; one that keeps a row makes the claim fail
+CREATE TRIGGER note AFTER DELETE ON payorder.task_ready FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TRIGGER note AFTER INSERT ON payorder.task_leases FOR EACH ROW EXECUTE FUNCTION note();
+TRUNCATE seen;
+SELECT count(*) FROM payorder.claim(ARRAY['bulk'], 10);
+SELECT what, count(*) FROM seen GROUP BY 1 ORDER BY 1;
+DROP TRIGGER note ON payorder.task_ready;
+DROP TRIGGER note ON payorder.task_leases;
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER keep BEFORE DELETE ON payorder.task_ready FOR EACH ROW EXECUTE FUNCTION keep();
+SELECT cardinality(payorder.enqueue_batch('bulk', '{6}'));
+SELECT count(*) FROM payorder.claim(ARRAY['bulk'], 10);
+DROP TRIGGER keep ON payorder.task_ready;
+SELECT count(*) FROM payorder.claim(ARRAY['bulk'], 10);
+
 -- rolled back, and again; within a cursor's and a savepoint's life
 BEGIN;
 DECLARE orders CURSOR FOR SELECT order_no FROM payorder.orders ORDER BY order_no;
