@@ -17,7 +17,7 @@ INSERT INTO contract VALUES
     ('ingest_http', 'volatile definer pinned', 'payorder.http_result',
         'gateway text, headers jsonb, body bytea, query text DEFAULT NULL::text'),
     ('decode_http', 'stable definer pinned', 'SETOF payorder.http_message',
-        'gateway text, headers jsonb, body bytea, query text DEFAULT NULL::text, at timestamp with time zone DEFAULT NULL::timestamp with time zone'),
+        'gateway text, headers jsonb, body bytea, query text DEFAULT NULL::text, at timestamptz DEFAULT NULL::timestamptz'),
     ('ingest_waiting', 'volatile definer pinned', 'integer', 'gateway text'),
     ('add_gateway_key', 'volatile definer pinned', 'text',
         $$gateway text, key_id text DEFAULT NULL::text, purpose text DEFAULT 'verify'::text, public_key text DEFAULT NULL::text, secret text DEFAULT NULL::text, valid_from timestamptz DEFAULT NULL::timestamptz, valid_until timestamptz DEFAULT NULL::timestamptz$$),

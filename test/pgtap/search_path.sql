@@ -161,6 +161,10 @@ SELECT payorder.add_gateway_key('s', secret => 'sealed:hush') \g /dev/null
 SELECT payorder.rotate_gateway_key('s', 'second', secret => 'file:hush') \g /dev/null
 SELECT payorder.check_gateway_keys('s') AS keys \gset
 SELECT payorder.reseal_secrets('file:seal') AS resealed \gset
+SELECT ack_status AS refused FROM payorder.ingest_http('s', '{"Stripe-Signature": "t=1,v1=00"}', 'x') \gset
+SELECT ack_status AS unknown FROM payorder.ingest_http('w', '{"Wechatpay-Signature": "AA=="}', 'x') \gset
+SELECT detail AS decoded FROM payorder.decode_http('s', '{}', 'x') \gset
+SELECT payorder.ingest_waiting('s') AS waiting \gset
 SELECT payorder.define_machine('short', '{"initial": "new", "states": {
     "new": {"on": {"pay": {"target": "done"}, "drop": {"target": "dropped"}}, "after": {"1h": {"fire": "drop"}}},
     "done": {"type": "final"}, "dropped": {"type": "final"}}}') AS machine \gset

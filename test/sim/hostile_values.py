@@ -55,6 +55,8 @@ DOCUMENTS = {
     ("enqueue", "payload"): {"to": "them"},
     ("fire", "payload"): {"why": "so"},
     ("ingest", "payload"): {"id": "EV-1"},
+    ("ingest_http", "headers"): {"Stripe-Signature": "t=1,v1=00"},
+    ("decode_http", "headers"): {"Stripe-Signature": "t=1,v1=00"},
 }
 DOCUMENTS["alter_gateway", "settings"] = DOCUMENTS["add_gateway", "settings"]
 DOCUMENTS["try_fire", "payload"] = DOCUMENTS["fire", "payload"]
@@ -86,6 +88,8 @@ OF_ROUTINE = {
     ("add_gateway_key", "gateway"): "'w'", ("rotate_gateway_key", "gateway"): "'w'",
     ("retire_gateway_key", "gateway"): "'w'", ("check_gateway_keys", "gateway"): "'w'",
     ("retire_gateway_key", "key_id"): "'old'", ("seal_secret", "source"): "'env:PAYORDER_TEST_NOT_THERE'",
+    ("ingest_http", "gateway"): "'s'", ("decode_http", "gateway"): "'s'", ("ingest_waiting", "gateway"): "'s'",
+    ("check_gateway", "gateway"): "'s'", ("adapter_defaults", "adapter"): "'stripe'", ("decode_http", "at"): "NULL",
     ("ingest", "event"): "'pay'",
     ("fire", "event"): "'cancel'",
     ("try_fire", "event"): "'cancel'",
@@ -121,7 +125,7 @@ OF_ROUTINE = {
 
 BY_TYPE = {"text": "'x'", "integer": "1", "bigint": "1", "boolean": "false", "json": "'{}'", "jsonb": "'{}'",
            "interval": "'1 min'", "timestamp with time zone": "now()", "text[]": "NULL", "interval[]": "NULL",
-           "bigint[]": "'{1}'", "json[]": "'{\"{}\"}'", "regclass": "'public.hostile_tickets'", "oid": "0"}
+           "bigint[]": "'{1}'", "json[]": "'{\"{}\"}'", "regclass": "'public.hostile_tickets'", "oid": "0", "bytea": "'{\"id\": 1}'"}
 
 DEEP_ARRAY = "(repeat('[', 10000) || repeat(']', 10000))"
 DEEP_OBJECT = "(repeat('{\"a\":', 10000) || '1' || repeat('}', 10000))"
@@ -134,6 +138,8 @@ JSON = [
     "('{' || (SELECT string_agg(format('\"k%s\": %s', i, i), ',') FROM generate_series(1, 20000) AS i) || '}')",
 ]
 EXTREMES = {
+    "bytea": ["''", "'\\x00'", "'\\xff'", "'\\xc3'", "'{'", "'null'", "'{\"a\": 1, \"a\": 2}'", "convert_to(repeat('[', 100000), 'UTF8')",
+              "decode(repeat('00', 300000), 'hex')", "convert_to(repeat('a=1&', 60000), 'UTF8')", "decode(repeat('ff', 5000000), 'hex')"],
     "text": [
         "''", "' '", "'x'", LONG, "repeat('x', 128)", "repeat('x', 129)", "repeat(U&'\\20AC', 43)", "repeat(U&'\\+01F600', 64)",
         "E'a\\nb'", "E'\\r\\n'", "E'\\t'", "E'\\x7f'", "U&'\\200B'", "U&'\\FEFF'", "U&'a\\0301'", "U&'\\202Eabc'", "U&'\\00A0'",

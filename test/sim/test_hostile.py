@@ -35,7 +35,7 @@ ROLES = "app gateway ingest worker support admin monitor".split()
 WORLD = """
 SELECT payorder.create_roles();
 CREATE ROLE payorder_hostile_nobody;
-SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h');
+SELECT payorder.add_gateway('g', 'generic', 'shop-g'), payorder.add_gateway('h', 'generic', 'shop-h'), payorder.add_gateway('s', 'stripe', 'acct_1');
 INSERT INTO payorder.gateways (gateway, adapter, merchant_id) VALUES ('w', 'wechatpay', 'shop-w');
 SELECT payorder.define_task_kind('mail');
 SELECT payorder.define_machine('ticket', '{"initial": "new", "states": {
