@@ -80,7 +80,6 @@ extern void payorder_answer_values(const Answer *answer, Datum *values,
 extern bool payorder_message_event(const char *name, MessageEvent *event);
 extern char *payorder_message_events(void);
 extern const char *payorder_event_name(MessageEvent event);
-extern bool payorder_iso_time(const char *text, TimestampTz *time);
 extern Message payorder_message_read(const JsonNode *node, Refusal refuse);
 extern const char *payorder_message_text(const JsonNode *node,
 										 const char *name, Refusal refuse);

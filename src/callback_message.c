@@ -10,8 +10,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "utils/builtins.h"
 
 #include "callback.h"
@@ -27,45 +25,6 @@ text_member(const JsonNode *object, const char *name, Refusal refuse)
 	if (node->kind != JSON_STRING)
 		refuse(psprintf("Member \"%s\" of a message must be a string.", name));
 	return node->text;
-}
-
-/* "2026-05-01T10:00:00+08:00": the form is checked, so no setting matters. */
-static bool
-is_iso_time(const char *text)
-{
-	static const char form[] = "dddd-dd-ddTdd:dd:dd";
-	size_t		length = strlen(form);
-
-	if (strlen(text) < length)
-		return false;
-	for (size_t i = 0; i < length; i++)
-	{
-		if (form[i] == 'd' ? !isdigit((unsigned char) text[i]) :
-			form[i] != text[i] && !(form[i] == 'T' && text[i] == ' '))
-			return false;
-	}
-	text += length;
-	if (*text == '.')
-		text += 1 + strspn(text + 1, "0123456789");
-	return strcmp(text, "Z") == 0 ||
-		((*text == '+' || *text == '-') && isdigit((unsigned char) text[1]) &&
-		 strspn(text + 1, "0123456789:") == strlen(text + 1));
-}
-
-/*
- * Reads an ISO 8601 time with its zone; false if it is not written so.  One
- * that is out of range is an error.
- */
-bool
-payorder_iso_time(const char *text, TimestampTz *time)
-{
-	if (!is_iso_time(text))
-		return false;
-	*time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													CStringGetDatum(text),
-													ObjectIdGetDatum(InvalidOid),
-													Int32GetDatum(-1)));
-	return true;
 }
 
 static TimestampTz

@@ -8,6 +8,8 @@
 #ifndef PAYORDER_JSON_H
 #define PAYORDER_JSON_H
 
+#include "datatype/timestamp.h"
+
 typedef enum JsonKind
 {
 	JSON_NULL,
@@ -42,5 +44,6 @@ extern bool payorder_json_is_true(const JsonNode *object, const char *name);
 extern char *payorder_json_text(const JsonNode *node);
 extern char *payorder_json_object(const char *types,...);
 extern bool payorder_json_bigint(const JsonNode *number, int64 *result);
+extern bool payorder_iso_time(const char *text, TimestampTz *time);
 
 #endif							/* PAYORDER_JSON_H */
