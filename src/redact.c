@@ -268,6 +268,37 @@ hide(JsonNode *node)
 	node->first = node->last = NULL;
 }
 
+static bool
+is_taken(const JsonNode *node, const char *name)
+{
+	JsonNode   *other = node->parent == NULL ? NULL : node->parent->first;
+
+	while (other != NULL && (other == node || strcmp(other->name, name) != 0))
+		other = other->next;
+	return other != NULL;
+}
+
+/*
+ * Gives a member its masked name.  Two names may differ in nothing but what is
+ * masked, and a key must not be there twice: then its place is added.
+ */
+static void
+rename_member(JsonNode *node, char *name)
+{
+	int			place = 1;
+
+	if (is_taken(node, name))
+	{
+		for (JsonNode *other = node->parent->first; other != node;
+			 other = other->next)
+			place++;
+		do
+			name = psprintf("%s#%d", name, place);
+		while (is_taken(node, name));
+	}
+	node->name = name;
+}
+
 /*
  * Takes card numbers and codes out of a tree, of its members' names too, in
  * place.  Texts that are equal to one of "kept" stay.  A number that is masked
@@ -285,7 +316,7 @@ payorder_redact(JsonNode *tree, const char *const *kept, int count)
 			names_code(tree->name, strlen(tree->name)))
 			hide(tree);
 		if ((copy = redacted(tree->name, kept, count)) != NULL)
-			tree->name = copy;
+			rename_member(tree, copy);
 	}
 	if ((tree->kind == JSON_STRING || tree->kind == JSON_NUMBER) &&
 		(copy = redacted(tree->text, kept, count)) != NULL)
