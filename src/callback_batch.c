@@ -306,6 +306,22 @@ entries_of(const JsonNode *list, int *count)
 	return entries;
 }
 
+static void
+take_batch(void *argument)
+{
+	Batch	   *batch = argument;
+
+	if (payorder_isolated(read_entries, batch) != NULL)
+	{
+		for (int i = 0; i < batch->count; i++)
+			batch->entries[i]->error = payorder_isolated(read_entry,
+														 batch->entries[i]);
+	}
+	qsort(batch->entries, batch->count, sizeof(Entry *), compare_entries);
+	payorder_isolated(lock_orders, batch);
+	take_all(batch);
+}
+
 Datum
 payorder_ingest_batch(PG_FUNCTION_ARGS)
 {
@@ -323,14 +339,7 @@ payorder_ingest_batch(PG_FUNCTION_ARGS)
 	batch.entries = palloc(sizeof(Entry *) * Max(batch.count, 1));
 	for (int i = 0; i < batch.count; i++)
 		batch.entries[i] = &entries[i];
-	if (payorder_isolated(read_entries, &batch) != NULL)
-	{
-		for (int i = 0; i < batch.count; i++)
-			entries[i].error = payorder_isolated(read_entry, &entries[i]);
-	}
-	qsort(batch.entries, batch.count, sizeof(Entry *), compare_entries);
-	payorder_isolated(lock_orders, &batch);
-	take_all(&batch);
+	payorder_keep_open(take_batch, &batch);
 	for (int i = 0; i < batch.count; i++)
 		put_entry((ReturnSetInfo *) fcinfo->resultinfo, &entries[i]);
 	return (Datum) 0;

@@ -47,7 +47,8 @@ static Statement insert_callback = {
 	.sql = "INSERT INTO payorder.callbacks (" FACT_COLUMNS ", body, body_sha256,"
 	" received_at, order_no) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
 	" $11, $12, $13, $14, $15) ON CONFLICT (gateway, txn_id, event) DO NOTHING",
-	.arguments = "ttttttLbtztjyzt"
+	.arguments = "ttttttLbtztjyzt",
+	.conflict_is_rare = true
 };
 static Statement refill_callback = {
 	.sql = "UPDATE payorder.callbacks SET"

@@ -28,7 +28,6 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -45,6 +44,12 @@
 #include "keyed.h"
 
 #define FIRST_CELLS		32
+
+/*
+ * The executor's state of the statement that runs: one for all, since nothing
+ * here is entered twice.  What a statement allocates is in a context below it.
+ */
+static EState *state = NULL;
 
 static void
 forget(Statement *statement)
@@ -89,12 +94,35 @@ may_run(Keyed *keyed)
 		return false;
 	if (keyed->user == GetUserId())
 		return true;
-	if (pg_class_aclmask(keyed->relation, GetUserId(), keyed->rights,
+	if (pg_class_aclmask(keyed->table->relation, GetUserId(), keyed->rights,
 						 ACLMASK_ALL) != keyed->rights)
 		return false;
-	if (payorder_owns_relation(keyed->relation, GetUserId()))
+	if (payorder_owns_relation(keyed->table->relation, GetUserId()))
 		keyed->user = GetUserId();
 	return true;
+}
+
+static EState *
+new_state(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(CacheMemoryContext);
+	EState	   *new = CreateExecutorState();
+	ExprContext *context = GetPerTupleExprContext(new);
+
+	new->es_query_cxt = AllocSetContextCreate(new->es_query_cxt,
+											  "payorder keyed run",
+											  ALLOCSET_DEFAULT_SIZES);
+	context->ecxt_per_query_memory = new->es_query_cxt;
+	MemoryContextSwitchTo(caller);
+	return new;
+}
+
+/* Frees what a statement has left, also one that raised. */
+static void
+clear(EState *used)
+{
+	ResetExprContext(GetPerTupleExprContext(used));
+	MemoryContextReset(used->es_query_cxt);
 }
 
 /*
@@ -112,16 +140,20 @@ payorder_keyed_begin(Statement *statement, KeyedRun *run)
 	if (!may_run(keyed))
 		return false;
 	run->keyed = keyed;
-	run->relation = try_table_open(keyed->relation, keyed->relation_lock);
+	run->relation = payorder_keyed_open_table(keyed->table, keyed->relation_lock);
 	if (run->relation == NULL)
 		return false;
 	if (!keyed->source->is_valid)
 	{
-		table_close(run->relation, NoLock);
+		payorder_keyed_close(run->relation);
 		forget(statement);
 		return false;
 	}
-	run->estate = CreateExecutorState();
+	if (state == NULL)
+		state = new_state();
+	clear(state);
+	run->estate = state;
+	run->conflict_is_rare = statement->conflict_is_rare;
 	run->processed = 0;
 	run->cells = NULL;
 	run->cells_allocated = 0;
@@ -145,8 +177,8 @@ payorder_keyed_rows(const KeyedRun *run)
 void
 payorder_keyed_end(KeyedRun *run)
 {
-	FreeExecutorState(run->estate);
-	table_close(run->relation, NoLock);
+	clear(run->estate);
+	payorder_keyed_close(run->relation);
 }
 
 /* ---- rows by key ---- */
@@ -169,7 +201,7 @@ payorder_keyed_scan(KeyedRun *run, Relation *index)
 		if (isnull)
 			return NULL;
 	}
-	*index = index_open(keyed->index, keyed->relation_lock);
+	*index = payorder_keyed_open_index(keyed->index, keyed->relation_lock);
 	scan = payorder_index_beginscan(run->relation, *index,
 									run->estate->es_snapshot,
 									keyed->key_count);
@@ -325,7 +357,7 @@ read_by_key(KeyedRun *run, MemoryContext caller)
 		return true;
 	plain = read_rows(run, scan, caller);
 	index_endscan(scan);
-	index_close(index, NoLock);
+	payorder_keyed_close(index);
 	return plain;
 }
 

@@ -14,14 +14,24 @@
 #include "access/skey.h"
 #include "nodes/execnodes.h"
 #include "nodes/lockoptions.h"
+#include "storage/lock.h"
 #include "utils/plancache.h"
 
 #include "relation.h"
 
+/* A table or an index, and whether it is open; see keyed_open.c. */
+typedef struct KeyedRelation
+{
+	Oid			relation;		/* hash key */
+	Relation	open;			/* NULL: it is not */
+	LOCKMASK	locks;			/* with which it is open */
+	struct KeyedRelation *next; /* that is open */
+} KeyedRelation;
+
 /* An index that a written row gets an entry in. */
 typedef struct KeyedIndex
 {
-	Oid			index;
+	KeyedRelation *index;
 	IndexInfo  *info;			/* with its expressions compiled */
 } KeyedIndex;
 
@@ -31,7 +41,7 @@ typedef struct Keyed
 	MemoryContext memory;
 	CachedPlanSource *source;	/* as long as this is valid, so is that */
 	CmdType		command;
-	Oid			relation;
+	KeyedRelation *table;
 	LOCKMODE	relation_lock;
 	AclMode		rights;			/* that are needed */
 	Oid			user;			/* who is known to have them */
@@ -39,7 +49,7 @@ typedef struct Keyed
 	int			parameter_count;
 
 	/* which rows */
-	Oid			index;
+	KeyedRelation *index;
 	int			key_count;
 	ScanKeyData keys[INDEX_MAX_KEYS];	/* but for their values */
 	ExprState  *key_values[INDEX_MAX_KEYS];
@@ -72,10 +82,17 @@ typedef struct KeyedRun
 	Relation	relation;
 	EState	   *estate;
 	ExprContext *context;
+	bool		conflict_is_rare;
 	int64		processed;
 	Cell	   *cells;			/* what was read, in the caller's memory */
 	int			cells_allocated;
 } KeyedRun;
+
+/* keyed_open.c */
+extern KeyedRelation *payorder_keyed_relation(Oid relation);
+extern Relation payorder_keyed_open_table(KeyedRelation *table, LOCKMODE mode);
+extern Relation payorder_keyed_open_index(KeyedRelation *index, LOCKMODE mode);
+extern void payorder_keyed_close(Relation relation);
 
 /* keyed_shape.c */
 extern Keyed *payorder_keyed_recognise(CachedPlanSource *source,

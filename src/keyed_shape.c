@@ -213,7 +213,7 @@ keep_keys(Keyed *keyed, const Match *match)
 		keyed->key_values[at] = compile(condition->value);
 		condition->used = true;
 	}
-	keyed->index = match->index;
+	keyed->index = payorder_keyed_relation(match->index);
 	keyed->direction = match->direction;
 	index_close(index, AccessShareLock);
 }
@@ -357,7 +357,7 @@ keep_index(Relation index, bool speculative)
 {
 	KeyedIndex	kept;
 
-	kept.index = RelationGetRelid(index);
+	kept.index = payorder_keyed_relation(RelationGetRelid(index));
 	kept.info = BuildIndexInfo(index);
 	if (kept.info->ii_Expressions != NIL)
 	{
@@ -486,7 +486,7 @@ payorder_keyed_recognise(CachedPlanSource *source, int parameter_count)
 	MemoryContextSwitchTo(keyed->memory);
 	keyed->source = source;
 	keyed->command = query->commandType;
-	keyed->relation = table->relid;
+	keyed->table = payorder_keyed_relation(table->relid);
 	keyed->relation_lock = table->rellockmode;
 	keyed->rights = rights_of(query);
 	keyed->parameter_count = parameter_count;

@@ -9,7 +9,8 @@
  * An INSERT with ON CONFLICT DO NOTHING is speculative, as the executor's: it
  * looks for the key, waits for who is just writing it, writes the row with a
  * token that makes others wait for this decision, and takes it back if an
- * index shows that somebody was faster.
+ * index shows that somebody was faster.  Where the caller has just looked for
+ * the key, it is not looked for again before the first try.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,9 +54,21 @@ open_indexes(KeyedRun *run, ResultRelInfo *info)
 		/* a copy, since an access method may leave its things in it */
 		memcpy(index, keyed->indexes[i].info, sizeof(IndexInfo));
 		index->ii_Context = CurrentMemoryContext;
-		info->ri_IndexRelationDescs[i] = index_open(keyed->indexes[i].index,
-													RowExclusiveLock);
+		info->ri_IndexRelationDescs[i] =
+			payorder_keyed_open_index(keyed->indexes[i].index,
+									  RowExclusiveLock);
 		info->ri_IndexRelationInfo[i] = index;
+	}
+}
+
+static void
+close_indexes(ResultRelInfo *info)
+{
+	for (int i = 0; i < info->ri_NumIndices; i++)
+	{
+		payorder_index_insert_cleanup(info->ri_IndexRelationDescs[i],
+									  info->ri_IndexRelationInfo[i]);
+		payorder_keyed_close(info->ri_IndexRelationDescs[i]);
 	}
 }
 
@@ -122,6 +135,11 @@ insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
 {
 	ItemPointerData there;
 
+	if (run->conflict_is_rare && insert_speculatively(run, info, slot))
+	{
+		run->processed = 1;
+		return true;
+	}
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -155,7 +173,7 @@ payorder_keyed_insert(KeyedRun *run)
 									 NULL, NIL, NO_INDEX_UPDATED);
 		run->processed = 1;
 	}
-	ExecCloseIndices(info);
+	close_indexes(info);
 	ExecDropSingleTupleTableSlot(slot);
 	return plain;
 }
@@ -190,7 +208,7 @@ update_row(KeyedRun *run, TupleTableSlot *old)
 		open_indexes(run, info);
 		payorder_insert_index_tuples(info, new, run->estate, true, false,
 									 NULL, NIL, updated);
-		ExecCloseIndices(info);
+		close_indexes(info);
 	}
 	ExecDropSingleTupleTableSlot(new);
 	return result == TM_Ok;
@@ -229,6 +247,6 @@ payorder_keyed_change(KeyedRun *run)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	index_endscan(scan);
-	index_close(index, NoLock);
+	payorder_keyed_close(index);
 	return plain;
 }

@@ -32,6 +32,7 @@ typedef struct Statement
 {
 	const char *sql;
 	const char *arguments;
+	bool		conflict_is_rare;	/* ON CONFLICT, and it was just looked for */
 	SPIPlanPtr	plan;
 	struct Keyed *keyed;		/* how it is done without the executor */
 	enum
@@ -73,6 +74,9 @@ typedef struct Reader
 
 extern Rows *payorder_query(Statement *statement,...);
 extern int64 payorder_execute(Statement *statement,...);
+
+/* keyed_open.c */
+extern void payorder_keep_open(void (*work) (void *argument), void *argument);
 
 extern void payorder_copy_cell(Cell *cell, Form_pg_attribute attribute,
 							   Datum value);
