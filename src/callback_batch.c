@@ -38,6 +38,7 @@ typedef struct Entry
 	int			number;			/* its place in the batch, from 1 */
 	const JsonNode *node;
 	Message		message;
+	Decision	prepared;		/* what was found without a lock */
 	const char *order_no;		/* to be locked, NULL: none */
 	Answer		answer;
 	ErrorData  *error;			/* it has none, for this reason */
@@ -49,7 +50,8 @@ typedef struct Batch
 	int			count;
 	int			from;			/* these are to be taken */
 	int			to;
-	int			at;				/* this one is being taken */
+	int			at;				/* this one is being read, or taken */
+	Gateway    *gateway;		/* of the message before */
 	MemoryContext outer;
 } Batch;
 
@@ -99,9 +101,21 @@ check_amount(const JsonNode *object, const Message *m)
 }
 
 static void
+prepare(Batch *batch, Entry *entry)
+{
+	Decision   *d = &entry->prepared;
+
+	memset(d, 0, sizeof(Decision));
+	d->message = entry->message;
+	entry->order_no = payorder_callback_prepare(d, batch->gateway);
+	batch->gateway = d->gateway;
+}
+
+static void
 read_entry(void *argument)
 {
-	Entry	   *entry = argument;
+	Batch	   *batch = argument;
+	Entry	   *entry = batch->entries[batch->at];
 	const char *gateway;
 	const char *source;
 
@@ -115,10 +129,7 @@ read_entry(void *argument)
 	entry->message.gateway = gateway;
 	entry->message.source = source != NULL ? source : "callback";
 	payorder_check_source(entry->message.source, gateway);
-	if (payorder_gateway(gateway, entry->message.txn_id,
-						 entry->message.currency) == NULL)
-		payorder_no_gateway(gateway);
-	entry->order_no = payorder_callback_order(&entry->message);
+	prepare(batch, entry);
 }
 
 static void
@@ -126,8 +137,8 @@ read_entries(void *argument)
 {
 	Batch	   *batch = argument;
 
-	for (int i = 0; i < batch->count; i++)
-		read_entry(batch->entries[i]);
+	for (batch->at = 0; batch->at < batch->count; batch->at++)
+		read_entry(batch);
 }
 
 /* ---- the order of locks ---- */
@@ -216,7 +227,7 @@ take_entries(void *argument)
 		if (entry->error != NULL)
 			continue;
 		keep_answer(batch, entry,
-					payorder_callback_ingest_unguarded(&entry->message));
+					payorder_callback_ingest_prepared(&entry->prepared));
 		MemoryContextReset(row);
 	}
 	MemoryContextSwitchTo(caller);
@@ -313,9 +324,9 @@ take_batch(void *argument)
 
 	if (payorder_isolated(read_entries, batch) != NULL)
 	{
-		for (int i = 0; i < batch->count; i++)
-			batch->entries[i]->error = payorder_isolated(read_entry,
-														 batch->entries[i]);
+		for (batch->at = 0; batch->at < batch->count; batch->at++)
+			batch->entries[batch->at]->error = payorder_isolated(read_entry,
+																 batch);
 	}
 	qsort(batch->entries, batch->count, sizeof(Entry *), compare_entries);
 	payorder_isolated(lock_orders, batch);

@@ -18,6 +18,7 @@ static Statement get_gateway = {
 	.sql = "SELECT enabled, paused, builtin, failed_is_final, parallel_attempts,"
 	" require_attempt, return_delay, auto_return_per_hour,"
 	" auto_return_amount_per_hour,"
+	" pay_id_pattern IS NULL,"
 	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern"
 	" FROM payorder.gateways WHERE gateway = $1",
 	.arguments = "tt"
@@ -92,10 +93,27 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	if (!reader.next->isnull)
 		gateway->auto_return_amount = &reader.next->number;
 	reader.next++;
+	gateway->any_id_fits = payorder_read_truth(&reader);
 	gateway->pay_id_fits = payorder_read_truth(&reader);
+	gateway->currency = currency;
 	gateway->currency_known = currency != NULL &&
 		payorder_currency_known(currency);
 	return gateway;
+}
+
+/*
+ * The same for one message of many: what was found for another serves again
+ * where it says the same.
+ */
+Gateway *
+payorder_gateway_again(Gateway *found, const char *name, const char *txn_id,
+					   const char *currency)
+{
+	if (found != NULL && found->any_id_fits &&
+		strcmp(found->name, name) == 0 &&
+		payorder_same_text(found->currency, currency))
+		return found;
+	return payorder_gateway(name, txn_id, currency);
 }
 
 /*

@@ -19,6 +19,8 @@ typedef struct Gateway
 	int64		return_delay;	/* microseconds */
 	int			auto_return_per_hour;
 	int64	   *auto_return_amount; /* NULL: no limit by amount */
+	bool		any_id_fits;	/* there is no pattern */
+	const char *currency;		/* the one that was asked about */
 	bool		pay_id_fits;	/* the given id has the form of a payment's */
 	bool		currency_known; /* the given currency is one */
 } Gateway;
@@ -37,6 +39,9 @@ extern int64 payorder_cluster(void);
 extern int64 payorder_database(void);
 extern Gateway *payorder_gateway(const char *name, const char *txn_id,
 								 const char *currency);
+extern Gateway *payorder_gateway_again(Gateway *found, const char *name,
+									   const char *txn_id,
+									   const char *currency);
 extern bool payorder_gateway_paused_locked(const char *name);
 extern bool payorder_currency_known(const char *currency);
 extern void payorder_no_gateway(const char *name) pg_attribute_noreturn();
