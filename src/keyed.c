@@ -183,45 +183,78 @@ payorder_keyed_end(KeyedRun *run)
 
 /* ---- rows by key ---- */
 
-/* Begins a scan; NULL if a key is NULL, which equals nothing. */
-IndexScanDesc
-payorder_keyed_scan(KeyedRun *run, Relation *index)
+/* Begins with the rows of a key; false if a value is NULL: nothing equals it. */
+bool
+payorder_keyed_scan(KeyedRun *run)
 {
 	Keyed	   *keyed = run->keyed;
-	ScanKeyData keys[INDEX_MAX_KEYS];
-	IndexScanDesc scan;
 
+	run->index = NULL;
+	run->over = false;
 	for (int i = 0; i < keyed->key_count; i++)
 	{
 		bool		isnull;
 
-		keys[i] = keyed->keys[i];
-		keys[i].sk_argument = ExecEvalExpr(keyed->key_values[i], run->context,
-										   &isnull);
+		run->keys[i] = keyed->keys[i];
+		run->keys[i].sk_argument = ExecEvalExpr(keyed->key_values[i],
+												run->context, &isnull);
 		if (isnull)
-			return NULL;
+			return false;
 	}
-	*index = payorder_keyed_open_index(keyed->index, keyed->relation_lock);
-	scan = payorder_index_beginscan(run->relation, *index,
-									run->estate->es_snapshot,
-									keyed->key_count);
-	index_rescan(scan, keys, keyed->key_count, NULL, 0);
-	return scan;
+	payorder_keyed_seek(run, run->keys);
+	return true;
 }
 
-/* The next row of a scan that WHERE holds for; false if there is none. */
-bool
-payorder_keyed_next(KeyedRun *run, IndexScanDesc scan, TupleTableSlot *slot)
+static void
+begin_index_scan(KeyedRun *run)
 {
-	while (index_getnext_slot(scan, run->keyed->direction, slot))
+	Keyed	   *keyed = run->keyed;
+
+	run->index = payorder_keyed_open_index(keyed->index, keyed->relation_lock);
+	run->scan = payorder_index_beginscan(run->relation, run->index,
+										 run->estate->es_snapshot,
+										 keyed->key_count);
+	index_rescan(run->scan, run->keys, keyed->key_count, NULL, 0);
+}
+
+static bool
+next_of_key(KeyedRun *run, TupleTableSlot *slot)
+{
+	if (run->index == NULL)
+	{
+		if (payorder_keyed_find_again(run, slot))
+			return true;
+		begin_index_scan(run);
+	}
+	if (!index_getnext_slot(run->scan, run->keyed->direction, slot))
+		return false;
+	payorder_keyed_remember(run, &slot->tts_tid);
+	return true;
+}
+
+/* The next row that WHERE holds for; false if there is none. */
+bool
+payorder_keyed_next(KeyedRun *run, TupleTableSlot *slot)
+{
+	while (!run->over && next_of_key(run, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
+		run->over = run->keyed->one_row;
 		run->context->ecxt_scantuple = slot;
 		if (run->keyed->filter == NULL ||
 			ExecQual(run->keyed->filter, run->context))
 			return true;
 	}
 	return false;
+}
+
+void
+payorder_keyed_end_scan(KeyedRun *run)
+{
+	if (run->index == NULL)
+		return;
+	index_endscan(run->scan);
+	payorder_keyed_close(run->index);
 }
 
 /* ---- reading ---- */
@@ -317,7 +350,7 @@ limit_of(KeyedRun *run)
 }
 
 static bool
-read_rows(KeyedRun *run, IndexScanDesc scan, MemoryContext caller)
+read_rows(KeyedRun *run, MemoryContext caller)
 {
 	int64		limit = limit_of(run);
 	TupleTableSlot *found = MakeSingleTupleTableSlot(run->keyed->description,
@@ -329,7 +362,7 @@ read_rows(KeyedRun *run, IndexScanDesc scan, MemoryContext caller)
 		locked = MakeSingleTupleTableSlot(run->keyed->description,
 										  table_slot_callbacks(run->relation));
 	while (plain && run->processed < limit &&
-		   payorder_keyed_next(run, scan, found))
+		   payorder_keyed_next(run, found))
 	{
 		Lock		lock = LOCK_HAD;
 
@@ -349,15 +382,12 @@ read_rows(KeyedRun *run, IndexScanDesc scan, MemoryContext caller)
 static bool
 read_by_key(KeyedRun *run, MemoryContext caller)
 {
-	Relation	index;
-	IndexScanDesc scan = payorder_keyed_scan(run, &index);
 	bool		plain;
 
-	if (scan == NULL)
+	if (!payorder_keyed_scan(run))
 		return true;
-	plain = read_rows(run, scan, caller);
-	index_endscan(scan);
-	payorder_keyed_close(index);
+	plain = read_rows(run, caller);
+	payorder_keyed_end_scan(run);
 	return plain;
 }
 

@@ -19,14 +19,27 @@
 
 #include "relation.h"
 
-/* A table or an index, and whether it is open; see keyed_open.c. */
+/*
+ * A table or an index; whether it is open (keyed_open.c), and where the row of
+ * some key was (keyed_place.c).
+ */
 typedef struct KeyedRelation
 {
 	Oid			relation;		/* hash key */
 	Relation	open;			/* NULL: it is not */
 	LOCKMASK	locks;			/* with which it is open */
 	struct KeyedRelation *next; /* that is open */
+	uint32		mark;			/* of the key, 0: no place is known */
+	ItemPointerData place;
+	bool		in_reach;		/* the table was kept open since */
 } KeyedRelation;
+
+/* How a value of a key is read. */
+typedef struct KeyType
+{
+	bool		by_value;
+	int16		length;
+} KeyType;
 
 /* An index that a written row gets an entry in. */
 typedef struct KeyedIndex
@@ -53,6 +66,10 @@ typedef struct Keyed
 	int			key_count;
 	ScanKeyData keys[INDEX_MAX_KEYS];	/* but for their values */
 	ExprState  *key_values[INDEX_MAX_KEYS];
+	KeyType		key_types[INDEX_MAX_KEYS];
+	AttrNumber	key_columns[INDEX_MAX_KEYS];	/* of the table, for INSERT */
+	bool		one_row;		/* the keys name one at most */
+	ExprState  *same_key;		/* whether a row is that one */
 	ScanDirection direction;
 	ExprState  *filter;			/* what the keys leave of WHERE, or NULL */
 	ExprState  *limit;			/* or NULL */
@@ -83,6 +100,11 @@ typedef struct KeyedRun
 	EState	   *estate;
 	ExprContext *context;
 	bool		conflict_is_rare;
+	uint32		mark;			/* of the key that it looks for, or 0 */
+	bool		over;			/* there can't be another row */
+	Relation	index;			/* that it scans, or NULL */
+	IndexScanDesc scan;
+	ScanKeyData keys[INDEX_MAX_KEYS];
 	int64		processed;
 	Cell	   *cells;			/* what was read, in the caller's memory */
 	int			cells_allocated;
@@ -93,6 +115,13 @@ extern KeyedRelation *payorder_keyed_relation(Oid relation);
 extern Relation payorder_keyed_open_table(KeyedRelation *table, LOCKMODE mode);
 extern Relation payorder_keyed_open_index(KeyedRelation *index, LOCKMODE mode);
 extern void payorder_keyed_close(Relation relation);
+
+/* keyed_place.c */
+extern void payorder_keyed_seek(KeyedRun *run, const ScanKeyData *keys);
+extern bool payorder_keyed_find_again(KeyedRun *run, TupleTableSlot *slot);
+extern void payorder_keyed_remember(const KeyedRun *run,
+									const ItemPointerData *place);
+extern void payorder_keyed_remember_new(KeyedRun *run, TupleTableSlot *slot);
 
 /* keyed_shape.c */
 extern Keyed *payorder_keyed_recognise(CachedPlanSource *source,
@@ -108,8 +137,8 @@ extern bool payorder_keyed_perform(KeyedRun *run, const Datum *values,
 								   const char *nulls, MemoryContext caller);
 extern void payorder_keyed_end(KeyedRun *run);
 extern Rows *payorder_keyed_rows(const KeyedRun *run);
-extern IndexScanDesc payorder_keyed_scan(KeyedRun *run, Relation *index);
-extern bool payorder_keyed_next(KeyedRun *run, IndexScanDesc scan,
-								TupleTableSlot *slot);
+extern bool payorder_keyed_scan(KeyedRun *run);
+extern bool payorder_keyed_next(KeyedRun *run, TupleTableSlot *slot);
+extern void payorder_keyed_end_scan(KeyedRun *run);
 
 #endif							/* PAYORDER_KEYED_H */

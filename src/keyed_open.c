@@ -61,6 +61,8 @@ payorder_keyed_relation(Oid relation)
 		entry->open = NULL;
 		entry->locks = 0;
 		entry->next = NULL;
+		entry->mark = 0;
+		entry->in_reach = false;
 	}
 	return entry;
 }
@@ -134,6 +136,7 @@ let_go(bool close)
 			relation_close(entry->open, NoLock);
 		entry->open = NULL;
 		entry->locks = 0;
+		entry->in_reach = false;
 	}
 	owner = NULL;
 }

@@ -186,10 +186,20 @@ compile(Expr *expression)
 	return ExecInitExpr(expression_planner(copyObject(expression)), NULL);
 }
 
+static KeyType
+key_type(Oid type)
+{
+	KeyType		kept;
+
+	get_typlenbyval(type, &kept.length, &kept.by_value);
+	return kept;
+}
+
 static void
 keep_keys(Keyed *keyed, const Match *match)
 {
 	Relation	index = index_open(match->index, AccessShareLock);
+	List	   *used = NIL;
 	ListCell   *cell;
 	ListCell   *column_cell;
 
@@ -211,10 +221,14 @@ keep_keys(Keyed *keyed, const Match *match)
 		fmgr_info_cxt(get_opcode(condition->operator),
 					  &keyed->keys[at].sk_func, keyed->memory);
 		keyed->key_values[at] = compile(condition->value);
+		keyed->key_types[at] = key_type(exprType((Node *) condition->value));
+		used = lappend(used, condition->expression);
 		condition->used = true;
 	}
 	keyed->index = payorder_keyed_relation(match->index);
 	keyed->direction = match->direction;
+	keyed->one_row = match->unique && RelationGetIndexPredicate(index) == NIL;
+	keyed->same_key = ExecInitQual(copyObject(used), NULL);
 	index_close(index, AccessShareLock);
 }
 
@@ -376,6 +390,22 @@ keep_index(Relation index, bool speculative)
 	return kept;
 }
 
+/* By which columns a row that was inserted is had again. */
+static void
+keep_key_columns(Keyed *keyed, Relation index)
+{
+	keyed->index = payorder_keyed_relation(RelationGetRelid(index));
+	keyed->key_count = index->rd_index->indnkeyatts;
+	for (int i = 0; i < keyed->key_count; i++)
+	{
+		AttrNumber	column = index->rd_index->indkey.values[i];
+
+		keyed->key_columns[i] = column;
+		keyed->key_types[i] = key_type(TupleDescAttr(keyed->description,
+													 column - 1)->atttypid);
+	}
+}
+
 /* Keeps what is known of the table's indexes; false if one is of the user's. */
 static bool
 keep_indexes(Keyed *keyed, const Query *query, Relation relation)
@@ -398,8 +428,11 @@ keep_indexes(Keyed *keyed, const Query *query, Relation relation)
 		keyed->indexes[keyed->index_count++] = keep_index(index,
 														  keyed->or_nothing);
 		if (keyed->or_nothing && is_arbiter(index, elements))
+		{
 			keyed->arbiters = lappend_oid(keyed->arbiters,
 										  RelationGetRelid(index));
+			keep_key_columns(keyed, index);
+		}
 		index_close(index, AccessShareLock);
 	}
 	return usable && (!keyed->or_nothing || keyed->arbiters != NIL);

@@ -135,18 +135,18 @@ insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
 {
 	ItemPointerData there;
 
-	if (run->conflict_is_rare && insert_speculatively(run, info, slot))
-	{
-		run->processed = 1;
-		return true;
-	}
-	do
+	bool		done = run->conflict_is_rare &&
+		insert_speculatively(run, info, slot);
+
+	while (!done)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!payorder_check_index_constraints(info, slot, run->estate, &there,
 											  run->keyed->arbiters))
 			return !IsolationUsesXactSnapshot();
-	} while (!insert_speculatively(run, info, slot));
+		done = insert_speculatively(run, info, slot);
+	}
+	payorder_keyed_remember_new(run, slot);
 	run->processed = 1;
 	return true;
 }
@@ -210,6 +210,8 @@ update_row(KeyedRun *run, TupleTableSlot *old)
 									 NULL, NIL, updated);
 		close_indexes(info);
 	}
+	if (result == TM_Ok)
+		payorder_keyed_remember(run, &new->tts_tid);
 	ExecDropSingleTupleTableSlot(new);
 	return result == TM_Ok;
 }
@@ -229,24 +231,20 @@ delete_row(KeyedRun *run, TupleTableSlot *old)
 bool
 payorder_keyed_change(KeyedRun *run)
 {
-	Relation	index;
-	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	bool		plain = true;
 
 	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
-	scan = payorder_keyed_scan(run, &index);
-	if (scan == NULL)
+	if (!payorder_keyed_scan(run))
 		return true;
 	slot = new_slot(run);
-	if (payorder_keyed_next(run, scan, slot))
+	if (payorder_keyed_next(run, slot))
 	{
 		plain = run->keyed->command == CMD_UPDATE ? update_row(run, slot) :
 			delete_row(run, slot);
 		run->processed = plain ? 1 : 0;
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	payorder_keyed_close(index);
+	payorder_keyed_end_scan(run);
 	return plain;
 }
