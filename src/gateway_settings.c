@@ -72,7 +72,6 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	Rows	   *rows = payorder_query(&get_gateway, name, txn_id);
 	Gateway    *gateway;
 	Interval   *delay;
-	bool		builtin;
 	Reader		reader;
 
 	if (rows->count == 0)
@@ -82,8 +81,7 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	gateway->name = name;
 	gateway->enabled = payorder_read_truth(&reader);
 	gateway->paused = payorder_read_truth(&reader);
-	builtin = payorder_read_truth(&reader);
-	gateway->paused |= !builtin && is_copy();
+	gateway->copy_matters = !payorder_read_truth(&reader);
 	gateway->failed_is_final = payorder_read_truth(&reader);
 	gateway->parallel_attempts = payorder_read_truth(&reader);
 	gateway->require_attempt = payorder_read_truth(&reader);
@@ -114,6 +112,19 @@ payorder_gateway_again(Gateway *found, const char *name, const char *txn_id,
 		payorder_same_text(found->currency, currency))
 		return found;
 	return payorder_gateway(name, txn_id, currency);
+}
+
+/*
+ * Whether a gateway is paused, itself or as all are in a copy; that is asked
+ * when somebody wants to know, which a duplicate does not.
+ */
+bool
+payorder_gateway_is_paused(Gateway *gateway)
+{
+	if (!gateway->paused && gateway->copy_matters)
+		gateway->paused = is_copy();
+	gateway->copy_matters = false;
+	return gateway->paused;
 }
 
 /*

@@ -12,7 +12,8 @@ typedef struct Gateway
 {
 	const char *name;
 	bool		enabled;
-	bool		paused;
+	bool		paused;			/* payorder_gateway_is_paused() tells */
+	bool		copy_matters;	/* whether this is a copy was not asked yet */
 	bool		failed_is_final;
 	bool		parallel_attempts;
 	bool		require_attempt;
@@ -42,6 +43,7 @@ extern Gateway *payorder_gateway(const char *name, const char *txn_id,
 extern Gateway *payorder_gateway_again(Gateway *found, const char *name,
 									   const char *txn_id,
 									   const char *currency);
+extern bool payorder_gateway_is_paused(Gateway *gateway);
 extern bool payorder_gateway_paused_locked(const char *name);
 extern bool payorder_currency_known(const char *currency);
 extern void payorder_no_gateway(const char *name) pg_attribute_noreturn();
