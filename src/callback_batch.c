@@ -7,9 +7,13 @@
  * numbers, then the messages are taken order by order, those of one order as
  * they came; last, by their keys, those whose order is not known, since another
  * message of the batch may tell it.  Two batches that share orders or keys meet
- * at the first of them, whatever the order of their messages.  The whole is one subtransaction; when a message raises, what was
- * done before it is done again, the message by itself as ingest() does, and
- * then the rest.
+ * at the first of them, whatever the order of their messages.  The whole is
+ * one subtransaction; when a message raises, what was done before it is done
+ * again, the message by itself as ingest() does, and then the rest.
+ *
+ * What is found for the order of locks is not looked for again: a gateway's
+ * settings, that a key is not there (its insertion shows if it has come since),
+ * and what a message names, which is found anew under the lock.
  *
  *-------------------------------------------------------------------------
  */

@@ -15,9 +15,10 @@
  * is not valid any more, a row that others have changed since the snapshot, a
  * key that this transaction's snapshot can't see, a read-only transaction, a
  * hook that wants to see the rights checked), nothing has been written yet,
- * and the statement goes to the executor, which sees, waits and raises as it
- * always does.  payorder.row_access = sql sends everything there: what is done
- * here must not differ from it, and the tests run both ways.
+ * or was taken back, and the statement goes to the executor, which sees, waits
+ * and raises as it always does.  payorder.row_access = sql sends everything
+ * there: what is done here must not differ from it, and the tests run both
+ * ways.
  *
  * Locks: the table's and the index's, as the executor's, until the end of the
  * transaction; rows as the statement says.
@@ -183,7 +184,7 @@ payorder_keyed_end(KeyedRun *run)
 
 /* ---- rows by key ---- */
 
-/* Begins with the rows of a key; false if a value is NULL: nothing equals it. */
+/* Begins with the rows of a key; false if there are none: a value is NULL. */
 bool
 payorder_keyed_scan(KeyedRun *run)
 {

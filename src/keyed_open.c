@@ -8,9 +8,10 @@
  * has opened stays open for the next one, until the work is done.
  *
  * What is open belongs to the resource owner that was current when the work
- * began: a subtransaction within it may be rolled back, and if the work raises,
- * the rollback of whoever catches it closes all, and here it is only forgotten.
- * The server keeps an open relation's description in place and up to date.
+ * began: a subtransaction within it may be rolled back, and if the work
+ * raises, the rollback of whoever catches it closes all, and here it is only
+ * forgotten.  The server keeps an open relation's description in place and up
+ * to date.
  *
  * A table that is open so can't be altered within the work by its own session
  * ("is being used by active queries"); others can't alter it anyway, since it

@@ -4,9 +4,10 @@
  *		Where the row of a key was when it was read or written last.
  *
  * A decision reads, locks and updates the same few rows: an attempt is looked
- * for before and under the order's lock, a key's row is written and then gets its
- * verdict, a gateway's settings are asked for by each message.  For each table
- * the place of its last row is remembered, and looked at before the index is.
+ * for before and under the order's lock, a key's row is written and then gets
+ * its verdict, a gateway's settings are asked for by each message.  For each
+ * table the place of its last row is remembered, and looked at before the index
+ * is.
  *
  * The place is only a hint.  The row there counts if the statement's snapshot
  * sees it and it has the key: then it is the row, since a unique index has at
@@ -45,7 +46,7 @@ hash_of(const KeyType *type, Datum value)
 	return hash_bytes((unsigned char *) DatumGetPointer(value), type->length);
 }
 
-/* Tells keys of a table apart; 0 only where no place is remembered for them. */
+/* Tells keys of a table apart; never 0. */
 static uint32
 mark_of(const Keyed *keyed, const Datum *values)
 {
