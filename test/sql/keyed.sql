@@ -113,6 +113,25 @@ SELECT pay('K-19');
 SELECT pay('K-20', json_build_object('text', (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 2000) AS n)));
 SELECT length(body::text), body_sha256 = sha256(convert_to(body::text, 'UTF8')) FROM payorder.callbacks WHERE txn_id = 'txn-K-20';
 
+-- where a row was, another is now; or the table ends before
+SELECT payorder.add_gateway('paused', 'generic', 'keyed-paused');
+UPDATE payorder.gateways SET paused = gateway = 'paused' WHERE gateway IN ('keyed', 'paused');
+VACUUM FULL payorder.gateways;
+SELECT pay('K-30'), pay('K-31');
+UPDATE payorder.gateways SET paused = false WHERE gateway = 'keyed';
+VACUUM FULL payorder.gateways;
+SELECT pay('K-32'), pay('K-33');
+DO $$
+BEGIN
+    FOR n IN 1 .. 500 LOOP
+        UPDATE payorder.gateways SET auto_return_per_hour = n WHERE gateway = 'keyed';
+    END LOOP;
+END
+$$;
+SELECT pay('K-34'), pay('K-35');
+VACUUM FULL payorder.gateways;
+SELECT pay('K-36'), pay('K-37');
+
 -- rolled back, and again; within a cursor's and a savepoint's life
 BEGIN;
 DECLARE orders CURSOR FOR SELECT order_no FROM payorder.orders ORDER BY order_no;
