@@ -157,7 +157,7 @@ payorder_keyed_begin(Statement *statement, KeyedRun *run)
 	run->estate = state;
 	run->mark = 0;
 	run->removes = false;
-	run->conflict_is_rare = statement->conflict_is_rare;
+	run->conflict_is_rare = statement->conflict_is_rare && !keyed->other_keys;
 	run->processed = 0;
 	run->cells = NULL;
 	run->cells_allocated = 0;

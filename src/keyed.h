@@ -89,6 +89,7 @@ typedef struct Keyed
 	ExprState **assigned_values;
 	bool		or_nothing;		/* ON CONFLICT DO NOTHING */
 	List	   *arbiters;
+	bool		other_keys;		/* unique indexes that are none of them */
 	int			index_count;
 	KeyedIndex *indexes;
 } Keyed;

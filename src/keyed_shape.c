@@ -443,7 +443,9 @@ keep_indexes(Keyed *keyed, const Query *query, Relation relation)
 			!payorder_calls_users((Node *) RelationGetIndexPredicate(index));
 		keyed->indexes[keyed->index_count++] = keep_index(index,
 														  keyed->or_nothing);
-		if (keyed->or_nothing && is_arbiter(index, elements))
+		if (!keyed->or_nothing || !is_arbiter(index, elements))
+			keyed->other_keys |= index->rd_index->indisunique;
+		else
 		{
 			keyed->arbiters = lappend_oid(keyed->arbiters,
 										  RelationGetRelid(index));

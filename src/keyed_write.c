@@ -12,7 +12,9 @@
  * looks for the key, waits for who is just writing it, writes the row with a
  * token that makes others wait for this decision, and takes it back if an
  * index shows that somebody was faster.  Where the caller has just looked for
- * the key, it is not looked for again before the first try.
+ * the key, it is not looked for again before the first try; unless the table
+ * has other unique indexes, which would raise for a key that is there after
+ * all.
  *
  *-------------------------------------------------------------------------
  */
@@ -129,7 +131,6 @@ static bool
 insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
 {
 	ItemPointerData there;
-
 	bool		done = run->conflict_is_rare &&
 		insert_speculatively(run, info, slot);
 
