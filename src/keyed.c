@@ -366,20 +366,21 @@ read_rows(KeyedRun *run, KeyedScan *scan, TupleTableSlot *locked)
 static int
 read_by_key(KeyedRun *run, const Datum *values, const char *nulls, int count)
 {
-	KeyedScan  *scan = payorder_keyed_begin_scan(run, count);
+	KeyedScan	scan;
 	TupleTableSlot *locked = run->keyed->locks ? payorder_keyed_slot(run) :
 		NULL;
 	int			done;
 
+	payorder_keyed_begin_scan(&scan, run, count);
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_find(scan) && !read_rows(run, scan, locked))
+		if (payorder_keyed_find(&scan) && !read_rows(run, &scan, locked))
 			break;
 	}
 	if (locked != NULL)
 		ExecDropSingleTupleTableSlot(locked);
-	payorder_keyed_end_scan(scan);
+	payorder_keyed_end_scan(&scan);
 	return done;
 }
 

@@ -169,7 +169,8 @@ extern void payorder_keyed_read_row(KeyedRun *run, TupleTableSlot *slot);
 
 /* keyed_scan.c */
 extern TupleTableSlot *payorder_keyed_slot(const KeyedRun *run);
-extern KeyedScan *payorder_keyed_begin_scan(KeyedRun *run, int count);
+extern void payorder_keyed_begin_scan(KeyedScan *scan, KeyedRun *run,
+									  int count);
 extern bool payorder_keyed_find(KeyedScan *scan);
 extern bool payorder_keyed_next(KeyedScan *scan);
 extern void payorder_keyed_end_scan(KeyedScan *scan);

@@ -38,20 +38,20 @@ payorder_keyed_slot(const KeyedRun *run)
 }
 
 /* Begins with the rows of rows of arguments. */
-KeyedScan *
-payorder_keyed_begin_scan(KeyedRun *run, int count)
+void
+payorder_keyed_begin_scan(KeyedScan *scan, KeyedRun *run, int count)
 {
-	KeyedScan  *scan = palloc0(sizeof(KeyedScan));
-
 	scan->run = run;
+	scan->index = NULL;
 	scan->slot = payorder_keyed_slot(run);
+	scan->number = 0;
+	scan->begun = false;
 	if (count > 1 && run->keyed->number != 0)
 	{
 		scan->number = run->keyed->number;
 		ScanKeyEntryInitialize(&scan->from, 0, 1, BTGreaterEqualStrategyNumber,
 							   INT8OID, InvalidOid, F_INT8GE, (Datum) 0);
 	}
-	return scan;
 }
 
 void
@@ -63,7 +63,6 @@ payorder_keyed_end_scan(KeyedScan *scan)
 		index_endscan(scan->scan);
 		payorder_keyed_close(scan->index);
 	}
-	pfree(scan);
 }
 
 /* Asks the index for what has these keys. */

@@ -281,17 +281,17 @@ int
 payorder_keyed_change(KeyedRun *run, const Datum *values, const char *nulls,
 					  int count)
 {
-	KeyedScan  *scan;
+	KeyedScan	scan;
 	int			done;
 
 	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
-	scan = payorder_keyed_begin_scan(run, count);
+	payorder_keyed_begin_scan(&scan, run, count);
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_find(scan) && !change_row(run, scan))
+		if (payorder_keyed_find(&scan) && !change_row(run, &scan))
 			break;
 	}
-	payorder_keyed_end_scan(scan);
+	payorder_keyed_end_scan(&scan);
 	return done;
 }
