@@ -387,7 +387,7 @@ take_key_and_decide(Decision *d)
 {
 	bool		valid = payorder_message_is_valid(&d->message, d->gateway);
 
-	if (valid)
+	if (valid && !d->resolved)
 		payorder_resolve(d);
 	d->resolved = valid;
 	d->at_key = true;
@@ -619,24 +619,19 @@ fit_key(Message *m)
 }
 
 static Answer *
-ingest(const Message *message, bool in_batch)
+ingest(Decision *d)
 {
-	Decision	d = {0};
-	Callback   *stored;
 	Answer	   *answer = NULL;
 
-	d.message = *message;
-	d.in_batch = in_batch;
-	fit_key(&d.message);
-	d.gateway = payorder_gateway(message->gateway, d.message.txn_id,
-								 message->currency);
-	if (d.gateway == NULL)
-		payorder_no_gateway(message->gateway);
 	while (answer == NULL)
 	{
+		Callback   *stored = d->unseen ? NULL :
+			payorder_callback_find(&d->message);
+
 		CHECK_FOR_INTERRUPTS();
-		stored = payorder_callback_find(&d.message);
-		answer = stored == NULL ? first_sight(&d) : seen_again(&d, stored);
+		d->unseen = false;
+		answer = stored == NULL ? first_sight(d) : seen_again(d, stored);
+		d->resolved = false;
 	}
 	return answer;
 }
@@ -645,35 +640,64 @@ ingest(const Message *message, bool in_batch)
 Answer *
 payorder_callback_ingest(const Message *message)
 {
-	return ingest(message, false);
-}
-
-/*
- * The same inside of a subtransaction of the caller's: whatever is raised must
- * undo it, and the message is then to be taken by itself.
- */
-Answer *
-payorder_callback_ingest_unguarded(const Message *message)
-{
-	return ingest(message, true);
-}
-
-/*
- * The order that is locked for a message, NULL: none is known, or its key has
- * a final verdict, so that only a conflict would need it.
- */
-const char *
-payorder_callback_order(const Message *message)
-{
 	Decision	d = {0};
-	Callback   *stored;
 
 	d.message = *message;
 	fit_key(&d.message);
-	stored = payorder_callback_find(&d.message);
+	d.gateway = payorder_gateway(message->gateway, d.message.txn_id,
+								 message->currency);
+	if (d.gateway == NULL)
+		payorder_no_gateway(message->gateway);
+	return ingest(&d);
+}
+
+/* Whether what a message names can be told before what comes before it. */
+static bool
+is_addressed(const Decision *d)
+{
+	return (d->message.event & (PAY_EVENTS | ATTEMPT_EVENTS)) != 0 &&
+		d->order_no != NULL && d->payment == NULL && !d->names_differ;
+}
+
+/*
+ * Begins with a message of a batch, after one of the gateway "before" (NULL:
+ * it is the first): the order that is to be locked for it, NULL: none is known,
+ * or its key has a final verdict, so that only a conflict would need it.
+ *
+ * What is found is what ingest() would find before it has a lock, and serves
+ * as that, unless a message of the batch that goes before may change it.
+ */
+const char *
+payorder_callback_prepare(Decision *d, Gateway *before)
+{
+	Callback   *stored;
+
+	fit_key(&d->message);
+	d->gateway = payorder_gateway_again(before, d->message.gateway,
+										d->message.txn_id,
+										d->message.currency);
+	if (d->gateway == NULL)
+		payorder_no_gateway(d->message.gateway);
+	stored = payorder_callback_find(&d->message);
+	d->unseen = stored == NULL;
 	if (stored != NULL && stored->verdict != NULL &&
 		!is_waiting(stored->verdict) && !payorder_callback_is_invalid(stored))
 		return NULL;
-	payorder_resolve(&d);
-	return d.order_no;
+	payorder_resolve(d);
+	d->resolved = d->unseen && is_addressed(d);
+	return d->order_no;
+}
+
+/*
+ * Takes a message that was prepared, inside of a subtransaction of the
+ * caller's: whatever is raised must undo it, and the message is then to be
+ * taken by itself.
+ */
+Answer *
+payorder_callback_ingest_prepared(const Decision *prepared)
+{
+	Decision	d = *prepared;
+
+	d.in_batch = true;
+	return ingest(&d);
 }

@@ -7,9 +7,13 @@
  * numbers, then the messages are taken order by order, those of one order as
  * they came; last, by their keys, those whose order is not known, since another
  * message of the batch may tell it.  Two batches that share orders or keys meet
- * at the first of them, whatever the order of their messages.  The whole is one subtransaction; when a message raises, what was
- * done before it is done again, the message by itself as ingest() does, and
- * then the rest.
+ * at the first of them, whatever the order of their messages.  The whole is
+ * one subtransaction; when a message raises, what was done before it is done
+ * again, the message by itself as ingest() does, and then the rest.
+ *
+ * What is found for the order of locks is not looked for again: a gateway's
+ * settings, that a key is not there (its insertion shows if it has come since),
+ * and what a message names, which is found anew under the lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +42,7 @@ typedef struct Entry
 	int			number;			/* its place in the batch, from 1 */
 	const JsonNode *node;
 	Message		message;
+	Decision	prepared;		/* what was found without a lock */
 	const char *order_no;		/* to be locked, NULL: none */
 	Answer		answer;
 	ErrorData  *error;			/* it has none, for this reason */
@@ -49,7 +54,8 @@ typedef struct Batch
 	int			count;
 	int			from;			/* these are to be taken */
 	int			to;
-	int			at;				/* this one is being taken */
+	int			at;				/* this one is being read, or taken */
+	Gateway    *gateway;		/* of the message before */
 	MemoryContext outer;
 } Batch;
 
@@ -99,9 +105,21 @@ check_amount(const JsonNode *object, const Message *m)
 }
 
 static void
+prepare(Batch *batch, Entry *entry)
+{
+	Decision   *d = &entry->prepared;
+
+	memset(d, 0, sizeof(Decision));
+	d->message = entry->message;
+	entry->order_no = payorder_callback_prepare(d, batch->gateway);
+	batch->gateway = d->gateway;
+}
+
+static void
 read_entry(void *argument)
 {
-	Entry	   *entry = argument;
+	Batch	   *batch = argument;
+	Entry	   *entry = batch->entries[batch->at];
 	const char *gateway;
 	const char *source;
 
@@ -115,10 +133,7 @@ read_entry(void *argument)
 	entry->message.gateway = gateway;
 	entry->message.source = source != NULL ? source : "callback";
 	payorder_check_source(entry->message.source, gateway);
-	if (payorder_gateway(gateway, entry->message.txn_id,
-						 entry->message.currency) == NULL)
-		payorder_no_gateway(gateway);
-	entry->order_no = payorder_callback_order(&entry->message);
+	prepare(batch, entry);
 }
 
 static void
@@ -126,8 +141,8 @@ read_entries(void *argument)
 {
 	Batch	   *batch = argument;
 
-	for (int i = 0; i < batch->count; i++)
-		read_entry(batch->entries[i]);
+	for (batch->at = 0; batch->at < batch->count; batch->at++)
+		read_entry(batch);
 }
 
 /* ---- the order of locks ---- */
@@ -216,7 +231,7 @@ take_entries(void *argument)
 		if (entry->error != NULL)
 			continue;
 		keep_answer(batch, entry,
-					payorder_callback_ingest_unguarded(&entry->message));
+					payorder_callback_ingest_prepared(&entry->prepared));
 		MemoryContextReset(row);
 	}
 	MemoryContextSwitchTo(caller);
@@ -306,6 +321,22 @@ entries_of(const JsonNode *list, int *count)
 	return entries;
 }
 
+static void
+take_batch(void *argument)
+{
+	Batch	   *batch = argument;
+
+	if (payorder_isolated(read_entries, batch) != NULL)
+	{
+		for (batch->at = 0; batch->at < batch->count; batch->at++)
+			batch->entries[batch->at]->error = payorder_isolated(read_entry,
+																 batch);
+	}
+	qsort(batch->entries, batch->count, sizeof(Entry *), compare_entries);
+	payorder_isolated(lock_orders, batch);
+	take_all(batch);
+}
+
 Datum
 payorder_ingest_batch(PG_FUNCTION_ARGS)
 {
@@ -323,14 +354,7 @@ payorder_ingest_batch(PG_FUNCTION_ARGS)
 	batch.entries = palloc(sizeof(Entry *) * Max(batch.count, 1));
 	for (int i = 0; i < batch.count; i++)
 		batch.entries[i] = &entries[i];
-	if (payorder_isolated(read_entries, &batch) != NULL)
-	{
-		for (int i = 0; i < batch.count; i++)
-			entries[i].error = payorder_isolated(read_entry, &entries[i]);
-	}
-	qsort(batch.entries, batch.count, sizeof(Entry *), compare_entries);
-	payorder_isolated(lock_orders, &batch);
-	take_all(&batch);
+	payorder_keep_open(take_batch, &batch);
 	for (int i = 0; i < batch.count; i++)
 		put_entry((ReturnSetInfo *) fcinfo->resultinfo, &entries[i]);
 	return (Datum) 0;

@@ -62,6 +62,7 @@ typedef struct Decision
 	bool		draining;		/* in its turn, so older ones don't matter */
 	bool		in_sweep;		/* the worker tries it, which counts */
 	bool		in_batch;		/* errors undo the batch, and are raised */
+	bool		unseen;			/* its key was looked for and is not there */
 	bool		at_key;			/* still waiting for the key */
 	bool		gave_up;		/* its order may be just being created */
 	bool		gone;			/* another transaction decided it meanwhile */
@@ -117,8 +118,9 @@ extern void payorder_decide_and_finish(Decision *decision);
 extern void payorder_keep_payment(Decision *decision);
 extern Answer *payorder_undecided(void);
 extern Answer *payorder_answer(const Decision *decision);
-extern Answer *payorder_callback_ingest_unguarded(const Message *message);
-extern const char *payorder_callback_order(const Message *message);
+extern const char *payorder_callback_prepare(Decision *decision,
+											 Gateway *before);
+extern Answer *payorder_callback_ingest_prepared(const Decision *prepared);
 
 /* callback_facts.c */
 extern bool payorder_same_facts(const Message *message,

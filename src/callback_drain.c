@@ -534,7 +534,8 @@ drain_due(void *argument)
 		/* Its order was not known when it was deferred: it goes by itself. */
 	}
 	d = decision_of(callback_of(waiting), 0, true);
-	if (d->gateway->paused && strcmp(waiting->verdict, "parked") == 0)
+	if (payorder_gateway_is_paused(d->gateway) &&
+		strcmp(waiting->verdict, "parked") == 0)
 	{
 		/* Nothing of its gateway is applied now: it stays as it is. */
 		d->detail = d->before->detail;

@@ -92,16 +92,32 @@ read_message(FunctionCallInfo fcinfo)
 	return m;
 }
 
+/* A call of ingest(). */
+typedef struct Call
+{
+	Message		message;
+	Answer	   *answer;
+} Call;
+
+static void
+take(void *argument)
+{
+	Call	   *call = argument;
+
+	call->answer = payorder_callback_ingest(&call->message);
+}
+
 Datum
 payorder_ingest(PG_FUNCTION_ARGS)
 {
-	Message		message;
+	Call		call = {0};
 	Datum		values[ANSWER_COLUMNS];
 	bool		nulls[ANSWER_COLUMNS];
 
 	payorder_prevent_read_only("ingest()");
 	payorder_require_sync();
-	message = read_message(fcinfo);
-	payorder_answer_values(payorder_callback_ingest(&message), values, nulls);
+	call.message = read_message(fcinfo);
+	payorder_keep_open(take, &call);
+	payorder_answer_values(call.answer, values, nulls);
 	PG_RETURN_DATUM(payorder_composite(fcinfo, values, nulls));
 }

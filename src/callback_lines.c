@@ -287,7 +287,7 @@ conflict_order(Decision *d)
 static bool
 gateway_paused(Decision *d)
 {
-	return d->gateway->paused &&
+	return payorder_gateway_is_paused(d->gateway) &&
 		payorder_gateway_paused_locked(d->message.gateway);
 }
 

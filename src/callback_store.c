@@ -48,7 +48,8 @@ static Statement insert_callback = {
 	" received_at, order_no, headers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
 	" $10, $11, $12, $13, $14, $15, $16)"
 	" ON CONFLICT (gateway, txn_id, event) DO NOTHING",
-	.arguments = "ttttttLbtztjyztj"
+	.arguments = "ttttttLbtztjyztj",
+	.conflict_is_rare = true
 };
 static Statement refill_callback = {
 	.sql = "UPDATE payorder.callbacks SET"

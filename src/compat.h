@@ -127,6 +127,14 @@ typedef bool UpdatedIndexes;
 #define NO_INDEX_UPDATED	false
 #endif
 
+/* Access methods end a row of inserts since 17. */
+#if PG_VERSION_NUM >= 170000
+#define payorder_index_insert_cleanup(index, info) \
+	index_insert_cleanup((index), (info))
+#else
+#define payorder_index_insert_cleanup(index, info)	((void) 0)
+#endif
+
 /* The probe for a conflict can pass over a row of one's own since 18. */
 #if PG_VERSION_NUM >= 180000
 #define payorder_check_index_constraints(info, slot, estate, conflict, arbiters) \

@@ -12,6 +12,7 @@
  * whose snapshot is older than somebody else's decision takes a number that
  * is taken, and ON CONFLICT DO NOTHING makes that 40001: without it, at
  * REPEATABLE READ, one that left the order's row as it was would go unseen.
+ * At READ COMMITTED the last number is always seen, and a plain INSERT will do.
  *
  * The log is a ring of 64 partitions by the month of the order's creation.
  * Statements name the partition itself: a plan for the parent would lock all
@@ -50,6 +51,7 @@
 
 static Statement last_event[RING_SLOTS];
 static Statement insert_event[RING_SLOTS];
+static Statement insert_next_event[RING_SLOTS];
 static Statement last_change[RING_SLOTS];
 static Statement last_entry[RING_SLOTS];
 static Statement by_request[RING_SLOTS];
@@ -66,12 +68,15 @@ static Statement find_anchor = {
 static const char last_event_sql[] =
 	"SELECT seq, hash FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1 ORDER BY seq DESC LIMIT 1";
+#define INSERT_EVENT \
+	"INSERT INTO payorder.events_%02d (slot, order_no, seq, gateway, txn_id," \
+	" event, from_state, to_state, actor, source, reason, payload," \
+	" request_id, trace, at, hash)" \
+	" VALUES (%d, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13," \
+	" $14, $15)"
 static const char insert_event_sql[] =
-	"INSERT INTO payorder.events_%02d (slot, order_no, seq, gateway, txn_id,"
-	" event, from_state, to_state, actor, source, reason, payload,"
-	" request_id, trace, at, hash)"
-	" VALUES (%d, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-	" $14, $15) ON CONFLICT (slot, order_no, seq) DO NOTHING";
+	INSERT_EVENT " ON CONFLICT (slot, order_no, seq) DO NOTHING";
+static const char insert_next_event_sql[] = INSERT_EVENT;
 static const char last_change_sql[] =
 	"SELECT seq FROM payorder.events_%02d"
 	" WHERE slot = %d AND order_no = $1"
@@ -230,6 +235,16 @@ payorder_event_hash(const uint8 *before, const char *order_no, int seq,
 	return hash;
 }
 
+static Statement *
+insertion_into(int slot)
+{
+	if (IsolationUsesXactSnapshot())
+		return payorder_for_slot(insert_event, insert_event_sql,
+								 "tLttttttttjttzy", slot);
+	return payorder_for_slot(insert_next_event, insert_next_event_sql,
+							 "tLttttttttjttzy", slot);
+}
+
 static void
 insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	   const char *trace, bytea *hash)
@@ -237,14 +252,12 @@ insert(int slot, const char *order_no, const int64 *seq, const Event *event,
 	payorder_epoch_note();
 	/* Consumers rely on it that a transaction has its number before its ids. */
 	(void) GetTopTransactionId();
-	if (payorder_execute(payorder_for_slot(insert_event, insert_event_sql,
-										   "tLttttttttjttzy", slot),
-						 order_no, seq, event->gateway, event->txn_id,
-						 event->event, event->from_state, event->to_state,
-						 event->cause.actor, event->cause.source,
-						 event->cause.reason, event->cause.payload,
-						 event->cause.request_id, trace, event->at,
-						 hash) != 1)
+	if (payorder_execute(insertion_into(slot), order_no, seq, event->gateway,
+						 event->txn_id, event->event, event->from_state,
+						 event->to_state, event->cause.actor,
+						 event->cause.source, event->cause.reason,
+						 event->cause.payload, event->cause.request_id,
+						 trace, event->at, hash) != 1)
 		elog(ERROR, "could not append event");
 }
 

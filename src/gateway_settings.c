@@ -18,6 +18,7 @@ static Statement get_gateway = {
 	.sql = "SELECT enabled, paused, builtin, failed_is_final, parallel_attempts,"
 	" require_attempt, return_delay, auto_return_per_hour,"
 	" auto_return_amount_per_hour,"
+	" pay_id_pattern IS NULL,"
 	" pay_id_pattern IS NULL OR coalesce($2, '') ~ pay_id_pattern"
 	" FROM payorder.gateways WHERE gateway = $1",
 	.arguments = "tt"
@@ -71,7 +72,6 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	Rows	   *rows = payorder_query(&get_gateway, name, txn_id);
 	Gateway    *gateway;
 	Interval   *delay;
-	bool		builtin;
 	Reader		reader;
 
 	if (rows->count == 0)
@@ -81,8 +81,7 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	gateway->name = name;
 	gateway->enabled = payorder_read_truth(&reader);
 	gateway->paused = payorder_read_truth(&reader);
-	builtin = payorder_read_truth(&reader);
-	gateway->paused |= !builtin && is_copy();
+	gateway->copy_matters = !payorder_read_truth(&reader);
 	gateway->failed_is_final = payorder_read_truth(&reader);
 	gateway->parallel_attempts = payorder_read_truth(&reader);
 	gateway->require_attempt = payorder_read_truth(&reader);
@@ -92,10 +91,40 @@ payorder_gateway(const char *name, const char *txn_id, const char *currency)
 	if (!reader.next->isnull)
 		gateway->auto_return_amount = &reader.next->number;
 	reader.next++;
+	gateway->any_id_fits = payorder_read_truth(&reader);
 	gateway->pay_id_fits = payorder_read_truth(&reader);
+	gateway->currency = currency;
 	gateway->currency_known = currency != NULL &&
 		payorder_currency_known(currency);
 	return gateway;
+}
+
+/*
+ * The same for one message of many: what was found for another serves again
+ * where it says the same.
+ */
+Gateway *
+payorder_gateway_again(Gateway *found, const char *name, const char *txn_id,
+					   const char *currency)
+{
+	if (found != NULL && found->any_id_fits &&
+		strcmp(found->name, name) == 0 &&
+		payorder_same_text(found->currency, currency))
+		return found;
+	return payorder_gateway(name, txn_id, currency);
+}
+
+/*
+ * Whether a gateway is paused, itself or as all are in a copy; that is asked
+ * when somebody wants to know, which a duplicate does not.
+ */
+bool
+payorder_gateway_is_paused(Gateway *gateway)
+{
+	if (!gateway->paused && gateway->copy_matters)
+		gateway->paused = is_copy();
+	gateway->copy_matters = false;
+	return gateway->paused;
 }
 
 /*

@@ -12,13 +12,16 @@ typedef struct Gateway
 {
 	const char *name;
 	bool		enabled;
-	bool		paused;
+	bool		paused;			/* payorder_gateway_is_paused() tells */
+	bool		copy_matters;	/* whether this is a copy was not asked yet */
 	bool		failed_is_final;
 	bool		parallel_attempts;
 	bool		require_attempt;
 	int64		return_delay;	/* microseconds */
 	int			auto_return_per_hour;
 	int64	   *auto_return_amount; /* NULL: no limit by amount */
+	bool		any_id_fits;	/* there is no pattern */
+	const char *currency;		/* the one that was asked about */
 	bool		pay_id_fits;	/* the given id has the form of a payment's */
 	bool		currency_known; /* the given currency is one */
 } Gateway;
@@ -37,6 +40,10 @@ extern int64 payorder_cluster(void);
 extern int64 payorder_database(void);
 extern Gateway *payorder_gateway(const char *name, const char *txn_id,
 								 const char *currency);
+extern Gateway *payorder_gateway_again(Gateway *found, const char *name,
+									   const char *txn_id,
+									   const char *currency);
+extern bool payorder_gateway_is_paused(Gateway *gateway);
 extern bool payorder_gateway_paused_locked(const char *name);
 extern int	payorder_currency_exponent(const char *currency);
 extern bool payorder_currency_known(const char *currency);

@@ -15,10 +15,10 @@
  * is not valid any more, a row that others have changed since the snapshot, a
  * key that this transaction's snapshot can't see, a read-only transaction, a
  * hook that wants to see the rights checked), nothing has been written yet for
- * the row of arguments at hand, and the statement goes to the executor with
- * it, which sees, waits and raises as it always does.  payorder.row_access =
- * sql sends everything there: what is done here must not differ from it, and
- * the tests run both ways.
+ * the row of arguments at hand, or was taken back, and the statement goes to
+ * the executor with it, which sees, waits and raises as it always does.
+ * payorder.row_access = sql sends everything there: what is done here must not
+ * differ from it, and the tests run both ways.
  *
  * Locks: the table's and the index's, as the executor's, until the end of the
  * transaction; rows as the statement says.
@@ -29,7 +29,6 @@
 
 #include "access/genam.h"
 #include "access/relscan.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -47,6 +46,12 @@
 #include "relation_run.h"
 
 #define FIRST_CELLS		32
+
+/*
+ * The executor's state of the statement that runs: one for all, since nothing
+ * here is entered twice.  What a statement allocates is in a context below it.
+ */
+static EState *state = NULL;
 
 static void
 forget(Statement *statement)
@@ -91,12 +96,35 @@ may_run(Keyed *keyed)
 		return false;
 	if (keyed->user == GetUserId())
 		return true;
-	if (pg_class_aclmask(keyed->relation, GetUserId(), keyed->rights,
+	if (pg_class_aclmask(keyed->table->relation, GetUserId(), keyed->rights,
 						 ACLMASK_ALL) != keyed->rights)
 		return false;
-	if (payorder_owns_relation(keyed->relation, GetUserId()))
+	if (payorder_owns_relation(keyed->table->relation, GetUserId()))
 		keyed->user = GetUserId();
 	return true;
+}
+
+static EState *
+new_state(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(CacheMemoryContext);
+	EState	   *new = CreateExecutorState();
+	ExprContext *context = GetPerTupleExprContext(new);
+
+	new->es_query_cxt = AllocSetContextCreate(new->es_query_cxt,
+											  "payorder keyed run",
+											  ALLOCSET_DEFAULT_SIZES);
+	context->ecxt_per_query_memory = new->es_query_cxt;
+	MemoryContextSwitchTo(caller);
+	return new;
+}
+
+/* Frees what a statement has left, also one that raised. */
+static void
+clear(EState *used)
+{
+	ResetExprContext(GetPerTupleExprContext(used));
+	MemoryContextReset(used->es_query_cxt);
 }
 
 /*
@@ -114,17 +142,22 @@ payorder_keyed_begin(Statement *statement, KeyedRun *run)
 	if (!may_run(keyed))
 		return false;
 	run->keyed = keyed;
-	run->relation = try_table_open(keyed->relation, keyed->relation_lock);
+	run->relation = payorder_keyed_open_table(keyed->table, keyed->relation_lock);
 	if (run->relation == NULL)
 		return false;
 	if (!keyed->source->is_valid)
 	{
-		table_close(run->relation, NoLock);
+		payorder_keyed_close(run->relation);
 		forget(statement);
 		return false;
 	}
-	run->estate = CreateExecutorState();
+	if (state == NULL)
+		state = new_state();
+	clear(state);
+	run->estate = state;
+	run->mark = 0;
 	run->removes = false;
+	run->conflict_is_rare = statement->conflict_is_rare && !keyed->other_keys;
 	run->processed = 0;
 	run->cells = NULL;
 	run->cells_allocated = 0;
@@ -143,9 +176,9 @@ payorder_keyed_begin_taking(Statement *find, Statement *remove, KeyedRun *run)
 
 	if (!payorder_keyed_begin(find, run))
 		return false;
-	LockRelationOid(run->keyed->relation, RowExclusiveLock);
+	LockRelationOid(run->keyed->table->relation, RowExclusiveLock);
 	if (run->keyed->source->is_valid && recognise(remove) &&
-		remove->keyed->relation == run->keyed->relation &&
+		remove->keyed->table == run->keyed->table &&
 		may_run(remove->keyed))
 	{
 		CheckCmdReplicaIdentity(run->relation, CMD_DELETE);
@@ -173,8 +206,8 @@ payorder_keyed_rows(const KeyedRun *run)
 void
 payorder_keyed_end(KeyedRun *run)
 {
-	FreeExecutorState(run->estate);
-	table_close(run->relation, NoLock);
+	clear(run->estate);
+	payorder_keyed_close(run->relation);
 }
 
 /* ---- reading ---- */
@@ -333,20 +366,21 @@ read_rows(KeyedRun *run, KeyedScan *scan, TupleTableSlot *locked)
 static int
 read_by_key(KeyedRun *run, const Datum *values, const char *nulls, int count)
 {
-	KeyedScan  *scan = payorder_keyed_open(run, count);
+	KeyedScan	scan;
 	TupleTableSlot *locked = run->keyed->locks ? payorder_keyed_slot(run) :
 		NULL;
 	int			done;
 
+	payorder_keyed_begin_scan(&scan, run, count);
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_find(scan) && !read_rows(run, scan, locked))
+		if (payorder_keyed_find(&scan) && !read_rows(run, &scan, locked))
 			break;
 	}
 	if (locked != NULL)
 		ExecDropSingleTupleTableSlot(locked);
-	payorder_keyed_close(scan);
+	payorder_keyed_end_scan(&scan);
 	return done;
 }
 

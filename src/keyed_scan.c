@@ -3,6 +3,9 @@
  * keyed_scan.c
  *		The rows of a statement's keys, by an index.
  *
+ * The index is asked when a row is not where it was last (keyed_place.c), and
+ * where the keys name one row at most, for no more than that.
+ *
  * Rows of arguments often name neighbours: the tasks of one claim have numbers
  * in a row.  Where the key is one bigint of a unique index, and the next number
  * is not far above the one before, the scan goes on from where it is instead of
@@ -34,46 +37,48 @@ payorder_keyed_slot(const KeyedRun *run)
 									table_slot_callbacks(run->relation));
 }
 
-/* Whether the index is unique on one number, which the statement names. */
-static bool
-is_by_number(const Keyed *keyed, Relation index)
+/* Begins with the rows of rows of arguments. */
+void
+payorder_keyed_begin_scan(KeyedScan *scan, KeyedRun *run, int count)
 {
-	return keyed->key_count == 1 &&
-		keyed->keys[0].sk_func.fn_oid == F_INT8EQ &&
-		index->rd_index->indisunique && index->rd_index->indnkeyatts == 1 &&
-		index->rd_index->indkey.values[0] > 0 &&
-		index->rd_indoption[0] == 0;
-}
-
-/* Opens a scan for rows of arguments. */
-KeyedScan *
-payorder_keyed_open(KeyedRun *run, int count)
-{
-	Keyed	   *keyed = run->keyed;
-	KeyedScan  *scan = palloc0(sizeof(KeyedScan));
-
 	scan->run = run;
-	scan->index = index_open(keyed->index, keyed->relation_lock);
-	scan->scan = payorder_index_beginscan(run->relation, scan->index,
-										  run->estate->es_snapshot,
-										  keyed->key_count);
+	scan->index = NULL;
 	scan->slot = payorder_keyed_slot(run);
-	if (count > 1 && is_by_number(keyed, scan->index))
+	scan->number = 0;
+	scan->begun = false;
+	if (count > 1 && run->keyed->number != 0)
 	{
-		scan->number = scan->index->rd_index->indkey.values[0];
+		scan->number = run->keyed->number;
 		ScanKeyEntryInitialize(&scan->from, 0, 1, BTGreaterEqualStrategyNumber,
 							   INT8OID, InvalidOid, F_INT8GE, (Datum) 0);
 	}
-	return scan;
 }
 
 void
-payorder_keyed_close(KeyedScan *scan)
+payorder_keyed_end_scan(KeyedScan *scan)
 {
 	ExecDropSingleTupleTableSlot(scan->slot);
-	index_endscan(scan->scan);
-	index_close(scan->index, NoLock);
-	pfree(scan);
+	if (scan->index != NULL)
+	{
+		index_endscan(scan->scan);
+		payorder_keyed_close(scan->index);
+	}
+}
+
+/* Asks the index for what has these keys. */
+static void
+ask_index(KeyedScan *scan, ScanKey keys, int count)
+{
+	KeyedRun   *run = scan->run;
+
+	if (scan->index == NULL)
+	{
+		scan->index = payorder_keyed_open_index(run->keyed->index,
+												run->keyed->relation_lock);
+		scan->scan = payorder_index_beginscan(run->relation, scan->index,
+											  run->estate->es_snapshot, count);
+	}
+	index_rescan(scan->scan, keys, count, NULL, 0);
 }
 
 /* Goes to a number, from where the scan is if that is not far. */
@@ -87,7 +92,7 @@ find_number(KeyedScan *scan, int64 number)
 	if (near)
 		return;
 	scan->from.sk_argument = Int64GetDatum(number);
-	index_rescan(scan->scan, &scan->from, 1, NULL, 0);
+	ask_index(scan, &scan->from, 1);
 	scan->begun = true;
 	scan->ahead = false;
 	scan->ended = false;
@@ -98,22 +103,24 @@ bool
 payorder_keyed_find(KeyedScan *scan)
 {
 	KeyedRun   *run = scan->run;
-	ScanKeyData keys[INDEX_MAX_KEYS];
 
+	run->mark = 0;
+	scan->asked = false;
+	scan->over = false;
 	for (int i = 0; i < run->keyed->key_count; i++)
 	{
 		bool		isnull;
 
-		keys[i] = run->keyed->keys[i];
-		keys[i].sk_argument = ExecEvalExpr(run->keyed->key_values[i],
-										   run->context, &isnull);
+		scan->keys[i] = run->keyed->keys[i];
+		scan->keys[i].sk_argument = ExecEvalExpr(run->keyed->key_values[i],
+												 run->context, &isnull);
 		if (isnull)
 			return false;
 	}
 	if (scan->number != 0)
-		find_number(scan, DatumGetInt64(keys[0].sk_argument));
+		find_number(scan, DatumGetInt64(scan->keys[0].sk_argument));
 	else
-		index_rescan(scan->scan, keys, run->keyed->key_count, NULL, 0);
+		payorder_keyed_seek(run, scan->keys);
 	return true;
 }
 
@@ -142,14 +149,24 @@ next_of_number(KeyedScan *scan)
 	return false;
 }
 
+/* The next row of the keys: where it was, or by the index. */
 static bool
-next_row(KeyedScan *scan)
+next_of_key(KeyedScan *scan)
 {
-	if (scan->number != 0)
-		return next_of_number(scan);
+	KeyedRun   *run = scan->run;
+
+	if (!scan->asked)
+	{
+		if (payorder_keyed_find_again(run, scan->slot))
+			return true;
+		ask_index(scan, scan->keys, run->keyed->key_count);
+		scan->asked = true;
+	}
 	CHECK_FOR_INTERRUPTS();
-	return index_getnext_slot(scan->scan, scan->run->keyed->direction,
-							  scan->slot);
+	if (!index_getnext_slot(scan->scan, run->keyed->direction, scan->slot))
+		return false;
+	payorder_keyed_remember(run, &scan->slot->tts_tid);
+	return true;
 }
 
 /* The next row of the arguments that WHERE holds for; false: there is none. */
@@ -158,8 +175,10 @@ payorder_keyed_next(KeyedScan *scan)
 {
 	KeyedRun   *run = scan->run;
 
-	while (next_row(scan))
+	while (!scan->over &&
+		   (scan->number != 0 ? next_of_number(scan) : next_of_key(scan)))
 	{
+		scan->over = run->keyed->one_row;
 		run->context->ecxt_scantuple = scan->slot;
 		if (run->keyed->filter == NULL ||
 			ExecQual(run->keyed->filter, run->context))

@@ -44,6 +44,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -188,10 +189,32 @@ compile(Expr *expression)
 	return ExecInitExpr(expression_planner(copyObject(expression)), NULL);
 }
 
+static KeyType
+key_type(Oid type)
+{
+	KeyType		kept;
+
+	get_typlenbyval(type, &kept.length, &kept.by_value);
+	return kept;
+}
+
+/* The column of a unique index on one number, if that is what is looked for. */
+static AttrNumber
+number_of(const Keyed *keyed, Relation index)
+{
+	if (keyed->key_count != 1 ||
+		keyed->keys[0].sk_func.fn_oid != F_INT8EQ ||
+		!index->rd_index->indisunique || index->rd_index->indnkeyatts != 1 ||
+		index->rd_indoption[0] != 0)
+		return 0;
+	return Max(index->rd_index->indkey.values[0], 0);
+}
+
 static void
 keep_keys(Keyed *keyed, const Match *match)
 {
 	Relation	index = index_open(match->index, AccessShareLock);
+	List	   *used = NIL;
 	ListCell   *cell;
 	ListCell   *column_cell;
 
@@ -213,10 +236,15 @@ keep_keys(Keyed *keyed, const Match *match)
 		fmgr_info_cxt(get_opcode(condition->operator),
 					  &keyed->keys[at].sk_func, keyed->memory);
 		keyed->key_values[at] = compile(condition->value);
+		keyed->key_types[at] = key_type(exprType((Node *) condition->value));
+		used = lappend(used, condition->expression);
 		condition->used = true;
 	}
-	keyed->index = match->index;
+	keyed->index = payorder_keyed_relation(match->index);
 	keyed->direction = match->direction;
+	keyed->number = number_of(keyed, index);
+	keyed->one_row = match->unique && RelationGetIndexPredicate(index) == NIL;
+	keyed->same_key = ExecInitQual(copyObject(used), NULL);
 	index_close(index, AccessShareLock);
 }
 
@@ -359,7 +387,7 @@ keep_index(Relation index, bool speculative)
 {
 	KeyedIndex	kept;
 
-	kept.index = RelationGetRelid(index);
+	kept.index = payorder_keyed_relation(RelationGetRelid(index));
 	kept.info = BuildIndexInfo(index);
 	if (kept.info->ii_Expressions != NIL)
 	{
@@ -376,6 +404,22 @@ keep_index(Relation index, bool speculative)
 	if (speculative && kept.info->ii_Unique)
 		BuildSpeculativeIndexInfo(index, kept.info);
 	return kept;
+}
+
+/* By which columns a row that was inserted is had again. */
+static void
+keep_key_columns(Keyed *keyed, Relation index)
+{
+	keyed->index = payorder_keyed_relation(RelationGetRelid(index));
+	keyed->key_count = index->rd_index->indnkeyatts;
+	for (int i = 0; i < keyed->key_count; i++)
+	{
+		AttrNumber	column = index->rd_index->indkey.values[i];
+
+		keyed->key_columns[i] = column;
+		keyed->key_types[i] = key_type(TupleDescAttr(keyed->description,
+													 column - 1)->atttypid);
+	}
 }
 
 /* Keeps what is known of the table's indexes; false if one is of the user's. */
@@ -399,9 +443,14 @@ keep_indexes(Keyed *keyed, const Query *query, Relation relation)
 			!payorder_calls_users((Node *) RelationGetIndexPredicate(index));
 		keyed->indexes[keyed->index_count++] = keep_index(index,
 														  keyed->or_nothing);
-		if (keyed->or_nothing && is_arbiter(index, elements))
+		if (!keyed->or_nothing || !is_arbiter(index, elements))
+			keyed->other_keys |= index->rd_index->indisunique;
+		else
+		{
 			keyed->arbiters = lappend_oid(keyed->arbiters,
 										  RelationGetRelid(index));
+			keep_key_columns(keyed, index);
+		}
 		index_close(index, AccessShareLock);
 	}
 	return usable && (!keyed->or_nothing || keyed->arbiters != NIL);
@@ -491,7 +540,7 @@ payorder_keyed_recognise(CachedPlanSource *source, int parameter_count)
 	MemoryContextSwitchTo(keyed->memory);
 	keyed->source = source;
 	keyed->command = query->commandType;
-	keyed->relation = table->relid;
+	keyed->table = payorder_keyed_relation(table->relid);
 	keyed->relation_lock = table->rellockmode;
 	keyed->rights = rights_of(query);
 	keyed->parameter_count = parameter_count;

@@ -11,7 +11,10 @@
  * An INSERT with ON CONFLICT DO NOTHING is speculative, as the executor's: it
  * looks for the key, waits for who is just writing it, writes the row with a
  * token that makes others wait for this decision, and takes it back if an
- * index shows that somebody was faster.
+ * index shows that somebody was faster.  Where the caller has just looked for
+ * the key, it is not looked for again before the first try; unless the table
+ * has other unique indexes, which would raise for a key that is there after
+ * all.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,9 +58,21 @@ open_indexes(KeyedRun *run, ResultRelInfo *info)
 		/* a copy, since an access method may leave its things in it */
 		memcpy(index, keyed->indexes[i].info, sizeof(IndexInfo));
 		index->ii_Context = CurrentMemoryContext;
-		info->ri_IndexRelationDescs[i] = index_open(keyed->indexes[i].index,
-													RowExclusiveLock);
+		info->ri_IndexRelationDescs[i] =
+			payorder_keyed_open_index(keyed->indexes[i].index,
+									  RowExclusiveLock);
 		info->ri_IndexRelationInfo[i] = index;
+	}
+}
+
+static void
+close_indexes(ResultRelInfo *info)
+{
+	for (int i = 0; i < info->ri_NumIndices; i++)
+	{
+		payorder_index_insert_cleanup(info->ri_IndexRelationDescs[i],
+									  info->ri_IndexRelationInfo[i]);
+		payorder_keyed_close(info->ri_IndexRelationDescs[i]);
 	}
 }
 
@@ -116,14 +131,18 @@ static bool
 insert_or_nothing(KeyedRun *run, ResultRelInfo *info, TupleTableSlot *slot)
 {
 	ItemPointerData there;
+	bool		done = run->conflict_is_rare &&
+		insert_speculatively(run, info, slot);
 
-	do
+	while (!done)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!payorder_check_index_constraints(info, slot, run->estate, &there,
 											  run->keyed->arbiters))
 			return !IsolationUsesXactSnapshot();
-	} while (!insert_speculatively(run, info, slot));
+		done = insert_speculatively(run, info, slot);
+	}
+	payorder_keyed_remember_new(run, slot);
 	run->processed++;
 	return true;
 }
@@ -182,7 +201,7 @@ payorder_keyed_insert(KeyedRun *run, const Datum *values, const char *nulls,
 	}
 	if (!run->keyed->or_nothing)
 		insert_rows(run, info, slots, count);
-	ExecCloseIndices(info);
+	close_indexes(info);
 	for (int i = 0; i < count; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
 	return done;
@@ -218,8 +237,10 @@ update_row(KeyedRun *run, TupleTableSlot *old)
 		open_indexes(run, info);
 		payorder_insert_index_tuples(info, new, run->estate, true, false,
 									 NULL, NIL, updated);
-		ExecCloseIndices(info);
+		close_indexes(info);
 	}
+	if (result == TM_Ok)
+		payorder_keyed_remember(run, &new->tts_tid);
 	ExecDropSingleTupleTableSlot(new);
 	return result == TM_Ok;
 }
@@ -260,17 +281,17 @@ int
 payorder_keyed_change(KeyedRun *run, const Datum *values, const char *nulls,
 					  int count)
 {
-	KeyedScan  *scan;
+	KeyedScan	scan;
 	int			done;
 
 	CheckCmdReplicaIdentity(run->relation, run->keyed->command);
-	scan = payorder_keyed_open(run, count);
+	payorder_keyed_begin_scan(&scan, run, count);
 	for (done = 0; done < count; done++)
 	{
 		payorder_keyed_arguments(run, values, nulls, done);
-		if (payorder_keyed_find(scan) && !change_row(run, scan))
+		if (payorder_keyed_find(&scan) && !change_row(run, &scan))
 			break;
 	}
-	payorder_keyed_close(scan);
+	payorder_keyed_end_scan(&scan);
 	return done;
 }

@@ -45,7 +45,8 @@ static Statement insert_payment = {
 	.sql = "INSERT INTO payorder.payments (" PAYMENT_COLUMNS ")"
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
 	" $15, $16, $17, $18, $19) ON CONFLICT (gateway, txn_id) DO NOTHING",
-	.arguments = "ttttttltllllllllzzz"
+	.arguments = "ttttttltllllllllzzz",
+	.conflict_is_rare = true
 };
 static Statement update_payment = {
 	.sql = "UPDATE payorder.payments SET order_no = $3, payment_no = $4,"

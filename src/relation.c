@@ -296,21 +296,26 @@ run_keyed(Statement *statement, va_list *arguments, KeyedRun *keyed)
 	Datum		values[MOST_ARGUMENTS];
 	char		nulls[MOST_ARGUMENTS];
 	int			saved = LockTimeout;
+	volatile bool begun = false;
 	volatile bool done = false;
 
-	if (!payorder_keyed_begin(statement, keyed))
-		return false;
-	payorder_read_arguments(statement, arguments, values, nulls);
 	payorder_limit_lock_wait();
 	PG_TRY();
 	{
-		done = payorder_keyed_perform(keyed, values, nulls, 1, caller) == 1;
+		begun = payorder_keyed_begin(statement, keyed);
+		if (begun)
+		{
+			payorder_read_arguments(statement, arguments, values, nulls);
+			done = payorder_keyed_perform(keyed, values, nulls, 1, caller) == 1;
+		}
 	}
 	PG_FINALLY();
 	{
 		LockTimeout = saved;
 	}
 	PG_END_TRY();
+	if (!begun)
+		return false;
 	MemoryContextSwitchTo(caller);
 	payorder_keyed_end(keyed);
 	return done;

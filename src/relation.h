@@ -33,6 +33,7 @@ typedef struct Statement
 {
 	const char *sql;
 	const char *arguments;
+	bool		conflict_is_rare;	/* ON CONFLICT, and it was just looked for */
 	SPIPlanPtr	plan;
 	struct Keyed *keyed;		/* how it is done without the executor */
 	enum
@@ -93,6 +94,9 @@ extern void payorder_bulk_add(Bulk *bulk,...);
 extern int64 payorder_bulk_execute(Bulk *bulk);
 extern Rows *payorder_bulk_query(Bulk *bulk);
 extern Rows *payorder_take(Statement *find, Statement *remove,...);
+
+/* keyed_open.c */
+extern void payorder_keep_open(void (*work) (void *argument), void *argument);
 
 extern void payorder_copy_cell(Cell *cell, Form_pg_attribute attribute,
 							   Datum value);

@@ -87,26 +87,40 @@ execute_row(Statement *statement, Datum *values, const char *nulls, Rows *rows)
 	return processed;
 }
 
-/* Carries out what was begun without the executor; for how many rows. */
+/*
+ * Does a statement without the executor, and what `remove` would to what it
+ * finds, unless that is NULL.  For how many rows of arguments: none, if it is
+ * not one of that kind.
+ */
 static int
-perform(KeyedRun *keyed, const Datum *values, const char *nulls, int count,
-		Rows *rows, MemoryContext caller)
+perform(Statement *statement, Statement *remove, const Datum *values,
+		const char *nulls, int count, Rows *rows, int64 *processed)
 {
+	MemoryContext caller = CurrentMemoryContext;
+	KeyedRun	run;
+	KeyedRun   *keyed = &run;
 	int			saved = LockTimeout;
+	volatile bool begun = false;
 	volatile int done = 0;
 
 	payorder_limit_lock_wait();
 	PG_TRY();
 	{
-		done = payorder_keyed_perform(keyed, values, nulls, count, caller);
+		begun = remove == NULL ? payorder_keyed_begin(statement, keyed) :
+			payorder_keyed_begin_taking(statement, remove, keyed);
+		if (begun)
+			done = payorder_keyed_perform(keyed, values, nulls, count, caller);
 	}
 	PG_FINALLY();
 	{
 		LockTimeout = saved;
 	}
 	PG_END_TRY();
+	if (!begun)
+		return 0;
 	MemoryContextSwitchTo(caller);
 	append_rows(rows, payorder_keyed_rows(keyed));
+	*processed += keyed->processed;
 	payorder_keyed_end(keyed);
 	return done;
 }
@@ -114,21 +128,16 @@ perform(KeyedRun *keyed, const Datum *values, const char *nulls, int count,
 static void
 run_bulk(Bulk *bulk)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	int			at = 0;
 
 	while (at < bulk->count)
 	{
 		int			first = at * bulk->arguments;
-		KeyedRun	keyed;
 
-		if (payorder_keyed_begin(bulk->statement, &keyed))
-		{
-			at += perform(&keyed, bulk->values + first, bulk->nulls + first,
-						  bulk->count - at, bulk->rows, caller);
-			bulk->processed += keyed.processed;
-			first = at * bulk->arguments;
-		}
+		at += perform(bulk->statement, NULL, bulk->values + first,
+					  bulk->nulls + first, bulk->count - at, bulk->rows,
+					  &bulk->processed);
+		first = at * bulk->arguments;
 		if (at < bulk->count)
 		{
 			bulk->processed += execute_row(bulk->statement,
@@ -166,20 +175,18 @@ payorder_bulk_query(Bulk *bulk)
 Rows *
 payorder_take(Statement *find, Statement *remove,...)
 {
-	MemoryContext caller = CurrentMemoryContext;
 	Rows	   *rows = palloc0(sizeof(Rows));
 	Datum		values[MOST_ARGUMENTS];
 	char		nulls[MOST_ARGUMENTS];
 	va_list		arguments;
-	KeyedRun	keyed;
 	Bulk	   *removed;
+	int64		taken = 0;
 	int			before;
 
 	va_start(arguments, remove);
 	payorder_read_arguments(find, &arguments, values, nulls);
 	va_end(arguments);
-	if (payorder_keyed_begin_taking(find, remove, &keyed) &&
-		perform(&keyed, values, nulls, 1, rows, caller) == 1)
+	if (perform(find, remove, values, nulls, 1, rows, &taken) == 1)
 		return rows;
 	before = rows->count;
 	values[0] = Int32GetDatum(DatumGetInt32(values[0]) - before);

@@ -1,21 +1,40 @@
 """Times ingest_batch() beside as many calls of ingest(); see run.
 
     measure.py ROUNDS SIZE
+    measure.py numbers SIZE         what is to be paid, for count
+    measure.py count NUMBERS SIZE   instructions of a message, with callgrind
 """
 
 import json
+import os
 import statistics
 import sys
 import time
 
 import psycopg
 
-from bench import by_turns, cpu, info, ratio_of, row
+from bench import by_turns, cpu, info, ratio_of, row, say
+from instructions import instructions
 
 GOAL = 5.0
 TEXT, BIGINT, JSON = 25, 20, 114
 OK = (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK)
 PAYLOAD = '{"id": "EV-1"}'
+FEW, MANY = 4, 12       # batches that are counted
+
+
+def open_attempts(connection):
+    return connection.execute(
+        """SELECT payment_no, amount FROM payorder.attempts
+           WHERE state = 'open' ORDER BY order_no COLLATE "C" """).fetchall()
+
+
+def as_json(messages):
+    return json.dumps([
+        {"gateway": "wechat", "txn_id": txn_id, "event": "pay",
+         "order_no": payment_no, "amount": amount, "currency": "CNY",
+         "payload": json.loads(PAYLOAD)}
+        for txn_id, payment_no, amount in messages])
 
 
 class Client:
@@ -25,10 +44,7 @@ class Client:
         self.size = size
         self.connection = psycopg.connect(autocommit=True)
         self.libpq = self.connection.pgconn
-        self.attempts = iter(self.connection.execute(
-            """SELECT payment_no, amount FROM payorder.attempts
-               WHERE state = 'open' ORDER BY order_no COLLATE "C" """)
-            .fetchall())
+        self.attempts = iter(open_attempts(self.connection))
         for name, sql, types in (
                 (b"one", "SELECT * FROM payorder.ingest('wechat', $1, 'pay',"
                  " $2, $3, 'CNY', payload => $4)", [TEXT, TEXT, BIGINT, JSON]),
@@ -54,11 +70,8 @@ class Client:
                 sys.exit(f"verdict {result.get_value(0, 0)}")
 
     def as_batch(self, messages):
-        result = self.expect(self.libpq.exec_prepared(b"batch", [json.dumps([
-            {"gateway": "wechat", "txn_id": txn_id, "event": "pay",
-             "order_no": payment_no, "amount": amount, "currency": "CNY",
-             "payload": json.loads(PAYLOAD)}
-            for txn_id, payment_no, amount in messages]).encode()]))
+        result = self.expect(self.libpq.exec_prepared(
+            b"batch", [as_json(messages).encode()]))
         verdicts = {result.get_value(n, 1) for n in range(result.ntuples)}
         if result.ntuples != self.size or verdicts != {b"applied"}:
             sys.exit(f"{result.ntuples} verdicts {verdicts}")
@@ -73,7 +86,34 @@ class Client:
         return taken / self.size, (cpu(pid) - before) / self.size
 
 
+def count(numbers, size):
+    """Prints the instructions of a message in a batch."""
+    def batch(first):
+        messages = [(f"t{payment_no}", payment_no, amount) for
+                    payment_no, amount in numbers[first:first + size]]
+        return ("SELECT count(*) FROM payorder.ingest_batch("
+                f"'{as_json(messages)}') WHERE verdict = 'applied'")
+
+    totals = {}
+    for batches in (FEW, MANY):
+        folder = os.environ.get("BENCH_PROFILE")
+        totals[batches] = instructions(
+            ["SELECT 1", *(batch(n * size) for n in range(batches))],
+            f'count = "{size}"',
+            folder and f"{folder}/callgrind.batch.{batches}")
+    each = (totals[MANY] - totals[FEW]) / (MANY - FEW) / size
+    say(f"instructions of a message in a batch of {size}: {each:,.0f}")
+
+
 def main():
+    if sys.argv[1] == "numbers":
+        with psycopg.connect(autocommit=True) as connection:
+            json.dump(open_attempts(connection), sys.stdout)
+        return
+    if sys.argv[1] == "count":
+        with open(sys.argv[2], encoding="utf-8") as file:
+            count(json.load(file), int(sys.argv[3]))
+        return
     rounds, size = map(int, sys.argv[1:])
     client = Client(size)
     batch, single = by_turns((Client.as_batch, Client.one_by_one),

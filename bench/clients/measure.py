@@ -1,6 +1,7 @@
 """Compares the throughput of ingest() with that of a CTE that checks nothing.
 
     measure.py ROUNDS CALLS CLIENTS FOLDER
+    measure.py count FOLDER         instructions of both, with callgrind
 
 FOLDER has the scripts for pgbench, ours.pgbench and bare.pgbench.  See run.
 """
@@ -15,6 +16,7 @@ import sys
 import psycopg
 
 from bench import by_turns, ratio_of, row, say
+from instructions import per_call
 from rows import broken_chains, differences, say_wal, wal_of
 
 GOAL = 1.0
@@ -65,7 +67,31 @@ def unpaid(first, last):
             .fetchone()[0] for schema in CONTESTANTS]
 
 
+def statement_of(folder, schema):
+    """What pgbench runs, in one line, with $1 and $2 for :n and :amount."""
+    with open(f"{folder}/{CONTESTANTS[schema]}.pgbench",
+              encoding="utf-8") as file:
+        text = " ".join(line.strip() for line in file
+                        if not line.startswith("\\"))
+    text = re.sub(r"(?<!:):n\b", "$1", text.rstrip("; "))
+    return re.sub(r"(?<!:):amount\b", "$2", text)
+
+
+def count(folder):
+    """Prints the instructions of a call."""
+    for schema, more, answer in (("payorder", "", 'verdict = "applied"'),
+                                 ("bare", " RETURNING task_id", 'task_id = "')):
+        text = statement_of(folder, schema) + more
+        each = per_call(f"PREPARE c (bigint, bigint) AS {text}",
+                        lambda n: f"EXECUTE c({n}, {1000 + n % 9000})",
+                        answer, CHECKS + 1, f"clients.{schema}")
+        say(f"instructions of a call, {schema}: {each:,.0f}")
+
+
 def main():
+    if sys.argv[1] == "count":
+        count(sys.argv[2])
+        return
     rounds, calls, clients = map(int, sys.argv[1:4])
     folder = sys.argv[4]
     check(folder)

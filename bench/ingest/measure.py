@@ -16,8 +16,9 @@ import sys
 
 import psycopg
 
-from bench import by_turns, cpu, ratio_of, row, say
+from bench import by_turns, cpu, info, ratio_of, row, say
 from instructions import per_call
+from pipeline import pipelined
 from rows import broken_chains, differences, say_wal, wal_of
 
 GOAL = 2.0
@@ -204,18 +205,34 @@ class Caller:
     def cpu(self):
         return cpu(self.connection.info.backend_pid)
 
-    def by_client(self, first, calls, verdict=b"applied"):
+    def parameters(self, first, calls):
         for number in range(first, first + calls):
             payment_no, amount = self.numbers[number]
-            result = self.expect(self.libpq.exec_prepared(
-                b"call", [b"44000%023d" % number, payment_no.encode(),
-                          b"%d" % amount, PAYLOAD.encode()]))
-            if result.get_value(0, 0) != verdict:
-                sys.exit(f"{self.schema}: {result.get_value(0, 0)}")
+            yield [b"44000%023d" % number, payment_no.encode(),
+                   b"%d" % amount, PAYLOAD.encode()]
+
+    def check(self, result, verdict):
+        if result.get_value(0, 0) != verdict:
+            sys.exit(f"{self.schema}: {result.get_value(0, 0)}")
+
+    def by_client(self, first, calls, verdict=b"applied"):
+        """Calls that are sent ahead."""
+        for result in pipelined(self.libpq, b"call",
+                                list(self.parameters(first, calls))):
+            self.check(result, verdict)
+
+    def one_by_one(self, first, calls, verdict=b"applied"):
+        """Each call waits for the answer to the one before."""
+        for values in self.parameters(first, calls):
+            self.check(self.expect(self.libpq.exec_prepared(b"call", values)),
+                       verdict)
 
     def again_by_client(self, first, calls):
         """The messages before, as duplicates."""
         self.by_client(first - calls, calls, b"duplicate")
+
+    def again_one_by_one(self, first, calls):
+        self.one_by_one(first - calls, calls, b"duplicate")
 
     def in_statement(self, first, calls):
         result = self.expect(self.libpq.exec_(
@@ -235,7 +252,7 @@ class Caller:
         before = self.cpu()
         how(self, self.next, calls)
         taken = (self.cpu() - before) / calls
-        if how is not Caller.again_by_client:
+        if how not in (Caller.again_by_client, Caller.again_one_by_one):
             self.next += calls
         return taken
 
@@ -252,7 +269,8 @@ def take_time(rounds, calls):
     say(f"{rounds} rounds of {calls} calls each, CPU microseconds per call,"
         " median (smallest)\n")
     say("| called | payorder | baseline | ratio |\n|---|---|---|---|")
-    for name, how in (("by a client", Caller.by_client),
+    for name, how in (("by a client, sent ahead", Caller.by_client),
+                      ("by a client, one by one", Caller.one_by_one),
                       ("within one statement", Caller.in_statement)):
         taken = by_turns((ours, base),
                          lambda caller, how=how: caller.measure(how, calls),
@@ -264,14 +282,27 @@ def take_time(rounds, calls):
         if how is Caller.by_client:
             row("ingest, server CPU, against PL/pgSQL", ratio, ">=", GOAL,
                 f"{median(taken[0]):.1f} against {median(taken[1]):.1f} us"
-                " per callback")
+                " per callback, sent ahead")
+        elif how is Caller.one_by_one:
+            info("the same, one by one", f"{ratio:.3f}", "-",
+                 f"{median(taken[0]):.1f} against {median(taken[1]):.1f} us,"
+                 " with the waking of the server for each")
+    take_duplicates(ours, rounds, calls)
 
-    first, again = by_turns(
-        (Caller.by_client, Caller.again_by_client),
-        lambda how: ours.measure(how, calls), rounds)
-    row("duplicate, server CPU, against the first", ratio_of(first, again),
-        ">=", GOAL_DUPLICATE, f"{median(again):.1f} against"
-        f" {median(first):.1f} us")
+
+def take_duplicates(ours, rounds, calls):
+    for how in ((Caller.by_client, Caller.again_by_client),
+                (Caller.one_by_one, Caller.again_one_by_one)):
+        first, again = by_turns(how, lambda how: ours.measure(how, calls),
+                                rounds)
+        ratio = ratio_of(first, again)
+        detail = f"{median(again):.1f} against {median(first):.1f} us"
+        if how[0] is Caller.by_client:
+            row("duplicate, server CPU, against the first", ratio, ">=",
+                GOAL_DUPLICATE, f"{detail}, sent ahead")
+        else:
+            info("the same, one by one", f"{ratio:.3f}", "-",
+                 f"{detail}, with the waking of the server for each")
 
 
 def duplicate_writes(connection):

@@ -152,6 +152,24 @@ SELECT cardinality(payorder.enqueue_batch('bulk', '{6}'));
 SELECT count(*) FROM payorder.claim(ARRAY['bulk'], 10);
 DROP TRIGGER keep ON payorder.task_ready;
 SELECT count(*) FROM payorder.claim(ARRAY['bulk'], 10);
+-- where a row was, another is now; or the table ends before
+SELECT payorder.add_gateway('paused', 'generic', 'keyed-paused');
+UPDATE payorder.gateways SET paused = gateway = 'paused' WHERE gateway IN ('keyed', 'paused');
+VACUUM FULL payorder.gateways;
+SELECT pay('K-30'), pay('K-31');
+UPDATE payorder.gateways SET paused = false WHERE gateway = 'keyed';
+VACUUM FULL payorder.gateways;
+SELECT pay('K-32'), pay('K-33');
+DO $$
+BEGIN
+    FOR n IN 1 .. 500 LOOP
+        UPDATE payorder.gateways SET auto_return_per_hour = n WHERE gateway = 'keyed';
+    END LOOP;
+END
+$$;
+SELECT pay('K-34'), pay('K-35');
+VACUUM FULL payorder.gateways;
+SELECT pay('K-36'), pay('K-37');
 
 -- rolled back, and again; within a cursor's and a savepoint's life
 BEGIN;
