@@ -84,6 +84,8 @@ extern Message payorder_message_read(const JsonNode *node, Refusal refuse);
 extern const char *payorder_message_text(const JsonNode *node,
 										 const char *name, Refusal refuse);
 extern Answer *payorder_callback_ingest(const Message *message);
+extern void payorder_callback_lock_orders(Message *const *messages,
+										  int count);
 extern void payorder_check_source(const char *source, const char *gateway);
 extern void payorder_callback_drain_for(const Payment *payment,
 										const Refund *refund);

@@ -193,6 +193,57 @@ lock_orders(void *argument)
 	}
 }
 
+/* Some messages, and room for the orders that they name. */
+typedef struct Named
+{
+	Message	   *const *messages;
+	int			count;
+	const char **order_nos;
+} Named;
+
+static int
+compare_orders(const void *left, const void *right)
+{
+	return compare_texts(*(const char *const *) left,
+						 *(const char *const *) right);
+}
+
+static void
+lock_named(void *argument)
+{
+	Named	   *named = argument;
+	Gateway    *gateway = NULL;
+
+	for (int i = 0; i < named->count; i++)
+	{
+		Decision	d = {.message = *named->messages[i]};
+
+		named->order_nos[i] = payorder_callback_prepare(&d, gateway);
+		gateway = d.gateway;
+	}
+	qsort(named->order_nos, named->count, sizeof(char *), compare_orders);
+	for (int i = 0; i < named->count && named->order_nos[i] != NULL; i++)
+	{
+		if (i == 0 || compare_orders(&named->order_nos[i - 1],
+									 &named->order_nos[i]) != 0)
+			payorder_order_lock(named->order_nos[i]);
+	}
+}
+
+/*
+ * Locks the orders of messages that are about to be taken in their own order,
+ * so that others who do so meet at the first of them.  Where one is busy for
+ * longer than payorder.lock_wait none is locked, and each message waits for
+ * itself.
+ */
+void
+payorder_callback_lock_orders(Message *const *messages, int count)
+{
+	Named		named = {messages, count, palloc(sizeof(char *) * Max(count, 1))};
+
+	(void) payorder_isolated(lock_named, &named);
+}
+
 /* ---- taking ---- */
 
 static char *

@@ -18,6 +18,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "common/string.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -367,8 +369,14 @@ set_aside(Incoming *in, const Decoded *decoded)
 	return answer;
 }
 
-static Answer
-take(Incoming *in, Decoded *decoded)
+static bool
+is_fact(const Decoded *decoded)
+{
+	return decoded->rejected == NULL && decoded->ignored == NULL;
+}
+
+static void
+complete(const Incoming *in, Decoded *decoded)
 {
 	Message    *m = &decoded->message;
 
@@ -377,7 +385,28 @@ take(Incoming *in, Decoded *decoded)
 	m->payload = payorder_json_text(decoded->payload);
 	m->body_digest = in->envelope.digest;
 	m->headers = in->envelope.kept_headers;
-	return *payorder_callback_ingest(m);
+}
+
+/* Completes the facts; of several, their orders are locked before. */
+static void
+prepare(const Incoming *in)
+{
+	Message   **messages = palloc(sizeof(Message *) *
+								  Max(list_length(in->decoded), 1));
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, in->decoded)
+	{
+		Decoded    *decoded = lfirst(cell);
+
+		if (!is_fact(decoded))
+			continue;
+		complete(in, decoded);
+		messages[count++] = &decoded->message;
+	}
+	if (count > 1)
+		payorder_callback_lock_orders(messages, count);
 }
 
 static void
@@ -392,12 +421,14 @@ take_all(Incoming *in)
 		in->answers[0] = set_aside(in, NULL);
 		return;
 	}
+	prepare(in);
 	foreach(cell, in->decoded)
 	{
 		Decoded    *decoded = lfirst(cell);
 
-		in->answers[count++] = decoded->rejected != NULL || decoded->ignored != NULL ?
-			set_aside(in, decoded) : take(in, decoded);
+		in->answers[count++] = is_fact(decoded) ?
+			*payorder_callback_ingest(&decoded->message) :
+			set_aside(in, decoded);
 	}
 }
 
@@ -428,11 +459,46 @@ acknowledgement(const Incoming *in)
 	return worst;
 }
 
-/* A constant in UTF-8 as a text of the database. */
+/* JSON in UTF-8 with nothing but ASCII in it. */
+static char *
+escaped(const char *text)
+{
+	StringInfoData result;
+
+	initStringInfo(&result);
+	for (const unsigned char *c = (const unsigned char *) text; *c; c += pg_utf_mblen(c))
+	{
+		if (*c < 0x80)
+			appendStringInfoChar(&result, *c);
+		else
+			appendStringInfo(&result, "\\u%04x", utf8_to_unicode(c));
+	}
+	return result.data;
+}
+
+/*
+ * A constant in UTF-8 as a text of the database.  What its encoding does not
+ * have can only be in JSON, and is escaped: an answer must not raise.
+ */
 static Datum
 utf8_text(const char *text)
 {
-	return CStringGetTextDatum(pg_any_to_server(text, strlen(text), PG_UTF8));
+	int			length = strlen(text);
+	int			room = length * MAX_CONVERSION_GROWTH + 1;
+	char	   *converted;
+	Oid			conversion;
+
+	if (GetDatabaseEncoding() == PG_UTF8 || pg_is_ascii(text))
+		return CStringGetTextDatum(text);
+	converted = palloc(room);
+	conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	if (OidIsValid(conversion) &&
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
+									  (unsigned char *) unconstify(char *, text),
+									  length, (unsigned char *) converted,
+									  room, true) == length)
+		return CStringGetTextDatum(converted);
+	return CStringGetTextDatum(escaped(text));
 }
 
 static void
@@ -504,6 +570,12 @@ receive_arguments(Incoming *in, FunctionCallInfo fcinfo, TimestampTz at)
 			payorder_text_argument(fcinfo, 3), at);
 }
 
+static void
+take_in(void *argument)
+{
+	take_all(argument);
+}
+
 Datum
 payorder_ingest_http(PG_FUNCTION_ARGS)
 {
@@ -512,7 +584,7 @@ payorder_ingest_http(PG_FUNCTION_ARGS)
 	payorder_prevent_read_only("ingest_http()");
 	payorder_require_sync();
 	receive_arguments(&in, fcinfo, GetCurrentTimestamp());
-	take_all(&in);
+	payorder_keep_open(take_in, &in);
 	PG_RETURN_DATUM(http_result(fcinfo, &in));
 }
 
