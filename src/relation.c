@@ -12,8 +12,9 @@
  * EXTENSION.  Each statement sees what the transaction did before it, and at
  * READ COMMITTED all that was committed.
  *
- * Results are copied to the caller's memory context: nothing here stays open
- * between two calls, so that a subtransaction may begin or end anywhere.
+ * Results are copied to the caller's memory context: nothing stays open between
+ * two calls but what keyed_open.c keeps, which a subtransaction does not touch,
+ * so that one may begin or end anywhere.
  *
  *-------------------------------------------------------------------------
  */
@@ -306,7 +307,8 @@ run_keyed(Statement *statement, va_list *arguments, KeyedRun *keyed)
 		if (begun)
 		{
 			payorder_read_arguments(statement, arguments, values, nulls);
-			done = payorder_keyed_perform(keyed, values, nulls, 1, caller) == 1;
+			done = payorder_keyed_perform(keyed, values, nulls, 1,
+										  caller) == 1;
 		}
 	}
 	PG_FINALLY();

@@ -98,7 +98,6 @@ perform(Statement *statement, Statement *remove, const Datum *values,
 {
 	MemoryContext caller = CurrentMemoryContext;
 	KeyedRun	run;
-	KeyedRun   *keyed = &run;
 	int			saved = LockTimeout;
 	volatile bool begun = false;
 	volatile int done = 0;
@@ -106,10 +105,10 @@ perform(Statement *statement, Statement *remove, const Datum *values,
 	payorder_limit_lock_wait();
 	PG_TRY();
 	{
-		begun = remove == NULL ? payorder_keyed_begin(statement, keyed) :
-			payorder_keyed_begin_taking(statement, remove, keyed);
+		begun = remove == NULL ? payorder_keyed_begin(statement, &run) :
+			payorder_keyed_begin_taking(statement, remove, &run);
 		if (begun)
-			done = payorder_keyed_perform(keyed, values, nulls, count, caller);
+			done = payorder_keyed_perform(&run, values, nulls, count, caller);
 	}
 	PG_FINALLY();
 	{
@@ -119,9 +118,9 @@ perform(Statement *statement, Statement *remove, const Datum *values,
 	if (!begun)
 		return 0;
 	MemoryContextSwitchTo(caller);
-	append_rows(rows, payorder_keyed_rows(keyed));
-	*processed += keyed->processed;
-	payorder_keyed_end(keyed);
+	append_rows(rows, payorder_keyed_rows(&run));
+	*processed += run.processed;
+	payorder_keyed_end(&run);
 	return done;
 }
 
