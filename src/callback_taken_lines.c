@@ -50,7 +50,10 @@ dispute(Decision *d)
 		d->edge = payorder_order_edge(d->order, "dispute");
 }
 
-/* A message about a dispute that has not begun yet, as far as is known. */
+/*
+ * A message about a dispute that has not begun yet, as far as is known.  One
+ * that was told without a usable amount has not: a well-formed message may come.
+ */
 static bool
 not_begun(Decision *d)
 {
@@ -58,7 +61,8 @@ not_begun(Decision *d)
 		d->chargeback->verdict;
 
 	return verdict == NULL || strcmp(verdict, "parked") == 0 ||
-		strcmp(verdict, "deferred") == 0;
+		strcmp(verdict, "deferred") == 0 ||
+		payorder_callback_is_invalid(d->chargeback);
 }
 
 static void

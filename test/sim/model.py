@@ -365,7 +365,9 @@ class Model:
             self.replaced[message.key] = self.now
             self.conflicts[message.key] += 1
             verdict = self.other_event(message)
-            if verdict is not None:
+            if verdict is not None:     # the row has the facts and the verdict
+                row.message, row.invalid = Message(**vars(message)), False
+                row.line, row.verdict, row.detail = "8", "conflict", "fact"
                 return self.answer(verdict, None)
             return self.first_sight(message, False, locked)
         if lines.facts_differ(self, row, message) or \

@@ -589,7 +589,8 @@ def line_42(case):
 def line_43_44_before(case):
     # 43, 44: before its chargeback
     dispute = case.world.dispute(case)
-    if dispute is None or dispute.waiting or dispute.verdict is None:
+    if dispute is None or dispute.waiting or dispute.verdict is None or \
+            dispute.invalid:
         line = "43" if case.event == "chargeback_reversed" else "44"
         return Verdict(line + " parked", "parked", "dispute")
 

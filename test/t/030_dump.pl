@@ -29,6 +29,9 @@ SELECT payorder.add_gateway('g', 'generic', 'm', settings => '{"return_delay": "
 SELECT payorder.add_gateway('p', 'generic', 'm2');
 INSERT INTO payorder.gateway_keys (gateway, purpose, key_id, kind, public_key, secret, valid_from, valid_until)
 VALUES ('g', 'verify', 'k1', 'rsa', '\\x0102', NULL, '2026-01-01Z', 'infinity'), ('g', 'verify', '', 'secret', NULL, 'sealed:s', '2026-01-01Z', '2027-01-01Z');
+-- messages that became no callbacks
+SELECT payorder.add_gateway('raw', 'stripe', 'acct_1');
+SELECT payorder.ingest_http('raw', '{"Stripe-Signature": "t=1,v1=00"}', 'x');
 INSERT INTO payorder.sealed_secrets (name, nonce, ciphertext, key_check) VALUES ('s', '\\x01', '\\x02', '\\x03');
 SELECT payorder.define_task_kind('mail', max_attempts => 3);
 SELECT payorder.define_task_kind('query_payment', backoff_base => '7 seconds');
