@@ -368,23 +368,15 @@ payorder_callback_skip_locked(const Waiting *waiting)
 						  waiting->event)->count > 0;
 }
 
-static bytea *
-digest_of(const char *text)
-{
-	bytea	   *digest = palloc(VARHDRSZ + SHA256_BYTES);
-
-	SET_VARSIZE(digest, VARHDRSZ + SHA256_BYTES);
-	payorder_sha256(text, strlen(text), (uint8 *) VARDATA(digest));
-	return digest;
-}
-
 /* SHA-256 of the body as it came, NULL if there was none. */
 static bytea *
 body_digest(const Message *message)
 {
 	if (message->body_digest != NULL)
 		return message->body_digest;
-	return message->payload == NULL ? NULL : digest_of(message->payload);
+	if (message->payload == NULL)
+		return NULL;
+	return payorder_sha256_of(message->payload, strlen(message->payload));
 }
 
 static const int64 *
@@ -473,7 +465,7 @@ facts_digest(const Message *message)
 		appendStringInfo(&facts, "%d:%s,",
 						 parts[i] ? (int) strlen(parts[i]) : -1,
 						 parts[i] ? parts[i] : "");
-	return digest_of(facts.data);
+	return payorder_sha256_of(facts.data, facts.len);
 }
 
 /* Keeps a message whose key was seen with other facts; false if kept before. */

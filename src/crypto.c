@@ -67,6 +67,17 @@ payorder_sha256(const void *data, size_t length, uint8 digest[SHA256_BYTES])
 	pg_cryptohash_free(context);
 }
 
+/* The same as a value to be stored. */
+bytea *
+payorder_sha256_of(const void *data, size_t length)
+{
+	bytea	   *digest = palloc(VARHDRSZ + SHA256_BYTES);
+
+	SET_VARSIZE(digest, VARHDRSZ + SHA256_BYTES);
+	payorder_sha256(data, length, (uint8 *) VARDATA(digest));
+	return digest;
+}
+
 /* ---- HMAC ---- */
 
 /* One that has no key yet; each use has a copy, whose freeing cleanses it. */

@@ -22,6 +22,7 @@ typedef struct Bytes
 
 extern void payorder_sha256(const void *data, size_t length,
 							uint8 digest[SHA256_BYTES]);
+extern bytea *payorder_sha256_of(const void *data, size_t length);
 extern void payorder_hmac_sha256(Bytes key, const Bytes *parts, int count,
 								 uint8 mac[SHA256_BYTES]);
 extern bool payorder_rsa_sha256_verify(Bytes public_key, const Bytes *parts,

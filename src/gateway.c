@@ -241,16 +241,6 @@ kept_headers(const Incoming *in)
 
 /* ---- the body ---- */
 
-static bytea *
-digest_of(const void *data, size_t length)
-{
-	bytea	   *digest = palloc(VARHDRSZ + SHA256_BYTES);
-
-	SET_VARSIZE(digest, VARHDRSZ + SHA256_BYTES);
-	payorder_sha256(data, length, (uint8 *) VARDATA(digest));
-	return digest;
-}
-
 static void
 read_body(Incoming *in, bytea *body)
 {
@@ -265,7 +255,7 @@ read_body(Incoming *in, bytea *body)
 	in->raw.body = memcpy(palloc0(length + 1), VARDATA_ANY(body), length);
 	in->raw.length = length;
 	in->envelope.body = body;
-	in->envelope.digest = digest_of(in->raw.body, length);
+	in->envelope.digest = payorder_sha256_of(in->raw.body, length);
 }
 
 static void
